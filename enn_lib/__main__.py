@@ -1,0 +1,111 @@
+"""The command line: ``python -m enn_lib train | evaluate | runs``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from enn_lib.evaluation import write_metrics
+from enn_lib.runs import SHIPPED, load_run, shipped_runs
+from enn_lib.training import Config, train
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    """Train, or resume, and say how to go on."""
+    source = Path(arguments.config)
+    if not source.exists():
+        source = SHIPPED / arguments.config / "config.json"
+    if not source.exists():
+        raise FileNotFoundError(
+            f"--config: got {arguments.config!r}, wanted a JSON file or one of {', '.join(shipped_runs())}"
+        )
+    try:
+        values = json.loads(source.read_text())
+    except ValueError as error:
+        raise ValueError(f"{source}: not a JSON file ({error})") from error
+    config = Config.from_dict(values)
+    trainer = train(config, arguments.out, max_minutes=arguments.max_minutes)
+    done = trainer.iteration == config.iterations
+    print(
+        f"{arguments.out}: {trainer.iteration} of {config.iterations} iterations in {trainer.seconds:.0f} s"
+    )
+    if done:
+        print(f"next: python -m enn_lib evaluate {arguments.out}")
+    else:
+        print("the same command goes on from here")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    """Write metrics.json and print the headline."""
+    metrics = write_metrics(load_run(arguments.run))
+    for name, errors in metrics["test"].items():
+        dynamics = metrics["dynamics"][name]
+        print(
+            f"{name:11}test RMSD {errors['rmsd_component']:.3g} eV/Å per component, "
+            f"{errors['rmsd_vector']:.3g} per vector; after {dynamics['steps'][-1]} fs "
+            f"{dynamics['rmsd_positions'][-1]:.3g} Å, {dynamics['rmsd_energy'][-1]:.3g} eV"
+        )
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    """List the shipped runs."""
+    print(
+        f"{'run':14}{'optimiser':11}{'iterations':>12}{'softening':>11}  test RMSD (eV/Å), alone and over S4"
+    )
+    for name in shipped_runs():
+        run = load_run(name)
+        test = run.metrics.get("test", {})
+        errors = "  ".join(f"{test[kind]['rmsd_component']:.3g}" for kind in test) or "not evaluated"
+        print(
+            f"{name:14}{run.config.optimiser:11}{run.history['iteration'][-1]:12.0f}"
+            f"{run.config.softening:11g}  {errors}"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m enn_lib",
+        description="Train and evaluate feedforward unitary equivariant networks on Lennard-Jones argon.",
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+    command = commands.add_parser(
+        "train",
+        help="train into a folder, or resume the training it holds",
+        description="Train into a folder. If the folder holds an unfinished run of the same configuration, "
+        "go on from its checkpoint, bit for bit.",
+    )
+    command.add_argument(
+        "--config", required=True, help="a JSON file of settings, or the name of a shipped run to repeat"
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the run")
+    command.add_argument(
+        "--max-minutes", type=float, help="stop after so long, keeping the checkpoint to resume from"
+    )
+    command.set_defaults(function=_train)
+    command = commands.add_parser(
+        "evaluate",
+        help="measure a run on the test data and in dynamics, and write its metrics.json",
+        description="Regenerate the data of a run, measure its errors on the test part and in the dynamics "
+        "of sec. 4.3, for the network alone and averaged over the permutations of atoms.",
+    )
+    command.add_argument("run", help="a run folder, or the name of a shipped run")
+    command.set_defaults(function=_evaluate)
+    command = commands.add_parser("runs", help="list the shipped runs")
+    command.set_defaults(function=_runs)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parsed = parser().parse_args(arguments)
+    try:
+        parsed.function(parsed)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

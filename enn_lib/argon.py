@@ -1,0 +1,205 @@
+"""Lennard-Jones argon (Eq. 38 to 40) and the data of sec. 4.1.
+
+Units: Å for lengths, eV for energies, eV/Å for forces.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import torch
+from ase import units
+from torch import Tensor
+
+N_ATOMS = 4
+PAIRS = tuple(combinations(range(N_ATOMS), 2))
+"""The pairs (i, j) in the order of Eq. 41: 12, 13, 14, 23, 24, 34 (counted from zero)."""
+
+
+def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
+    """Raise ValueError unless `positions` are finite and of shape ``(..., atoms, 3)``."""
+    wanted = "atoms" if n_atoms is None else n_atoms
+    if positions.ndim < 2 or positions.shape[-1] != 3 or n_atoms not in (None, positions.shape[-2]):
+        raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {wanted}, 3)")
+    if not positions.is_floating_point():
+        raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
+    if not positions.isfinite().all():
+        bad = (~positions.isfinite()).sum().item()
+        raise ValueError(f"positions: got {bad} entries that are NaN or infinite, wanted finite ones (Å)")
+
+
+@dataclass(frozen=True)
+class LennardJones:
+    r"""The Lennard-Jones potential between all pairs of atoms, without cutoff (Eq. 38, 39).
+
+    .. math:: U = \sum_{i<j} 4\epsilon\left[(r_0/r_{ij})^{12} - (r_0/r_{ij})^6\right]
+
+    Attributes:
+        epsilon: the depth of the well, eV.
+        r0: the distance at which the potential of a pair is zero, Å.
+    """
+
+    epsilon: float
+    r0: float
+
+    def pair_energy(self, distance: Tensor) -> Tensor:
+        """U_ij (Eq. 38) in eV at distances in Å, any shape."""
+        s6 = (self.r0 / distance) ** 6
+        return 4 * self.epsilon * (s6 * s6 - s6)
+
+    def _pairs(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Indices i < j, the vectors r_j - r_i and the squared distances of all pairs."""
+        check_positions(positions)
+        i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+        vectors = positions[..., j, :] - positions[..., i, :]
+        squared = (vectors * vectors).sum(dim=-1)
+        if (squared == 0).any():
+            *_, pair = (squared == 0).nonzero()[0].tolist()
+            raise ValueError(
+                f"positions: atoms {i[pair].item()} and {j[pair].item()} coincide, wanted distinct positions"
+            )
+        return i, j, vectors, squared
+
+    def energy(self, positions: Tensor) -> Tensor:
+        """The potential energy U (Eq. 39), eV: positions ``(..., atoms, 3)`` in Å -> ``(...)``.
+
+        Raises:
+            ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
+        """
+        *_, squared = self._pairs(positions)
+        return self.pair_energy(squared.sqrt()).sum(dim=-1)
+
+    def forces(self, positions: Tensor) -> Tensor:
+        """The forces -dU/dr (Eq. 40), eV/Å: positions ``(..., atoms, 3)`` in Å -> the same shape.
+
+        Raises:
+            ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
+        """
+        i, j, vectors, squared = self._pairs(positions)
+        s6 = (self.r0**2 / squared) ** 3
+        # The force on atom j from atom i, along r_j - r_i; the one on i is its opposite.
+        pair_forces = vectors * (24 * self.epsilon * (2 * s6 * s6 - s6) / squared).unsqueeze(-1)
+        forces = torch.zeros_like(positions)
+        return forces.index_add(-2, j, pair_forces).index_add(-2, i, pair_forces, alpha=-1)
+
+
+ARGON = LennardJones(epsilon=120 * units.kB, r0=3.4)
+"""The paper's argon: epsilon / k_B = 120 K, r_0 = 3.4 Å (sec. 4.1)."""
+
+ARGON_MASS = 39.948
+"""The mass of an argon atom, u (sec. 4.3)."""
+
+
+def relative_vectors(positions: Tensor) -> Tensor:
+    """The network's input x_0 (Eq. 41): positions ``(..., 4, 3)`` -> ``(..., 3, 6)``.
+
+    Columns are r_12, r_13, r_14, r_23, r_24, r_34 with r_ij = r_j - r_i, the paper's sign in sec. 3.5.
+    """
+    i, j = zip(*PAIRS, strict=True)
+    return (positions[..., j, :] - positions[..., i, :]).transpose(-1, -2)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The two numbers that make inputs and targets dimensionless.
+
+    One number each: a scale per Cartesian component would break the equivariance.
+
+    Attributes:
+        position: standard deviation of the components of the relative vectors, Å.
+        force: standard deviation of the components of the forces, eV/Å.
+    """
+
+    position: float
+    force: float
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """Positions ``(N, 4, 3)`` in Å and analytic forces ``(N, 4, 3)`` in eV/Å, float64."""
+
+    positions: Tensor
+    forces: Tensor
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def inputs(self, scales: Scales, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The scaled relative vectors, ``(N, 3, 6)``, without unit."""
+        return (relative_vectors(self.positions) / scales.position).to(dtype).contiguous()
+
+    def targets(self, scales: Scales, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The scaled forces T (Eq. 42), ``(N, 3, 4)``, without unit."""
+        return (self.forces.transpose(-1, -2) / scales.force).to(dtype).contiguous()
+
+
+@dataclass(frozen=True)
+class ArgonData:
+    """The configurations of sec. 4.1, split, with the scales of the training part."""
+
+    train: Configurations
+    validation: Configurations
+    test: Configurations
+    scales: Scales
+
+
+def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_min: float = 2.8) -> Tensor:
+    """Draw configurations of four atoms as sec. 4.1 does.
+
+    Every coordinate is Gaussian with mean 0 and standard deviation `sigma`; a configuration with any
+    pair closer than `r_min` is discarded and drawn anew, until `n_configurations` are accepted.
+    NumPy's PCG64 makes the same numbers on every machine, and the first k configurations do not
+    depend on how many are asked for.
+
+    Args:
+        n_configurations: how many, at least 1.
+        seed: of the generator.
+        sigma: Å.
+        r_min: Å.
+
+    Returns:
+        Positions in Å, ``(n_configurations, 4, 3)``, float64.
+    """
+    if n_configurations < 1:
+        raise ValueError(f"n_configurations: got {n_configurations}, wanted at least 1")
+    generator = np.random.default_rng(seed)
+    accepted: list[Tensor] = []
+    found = 0
+    while found < n_configurations:
+        positions = torch.from_numpy(generator.normal(0.0, sigma, (10_000, N_ATOMS, 3)))
+        closest = relative_vectors(positions).square().sum(dim=-2).amin(dim=-1)
+        accepted.append(positions[closest >= r_min**2])
+        found += len(accepted[-1])
+    return torch.cat(accepted)[:n_configurations].clone()
+
+
+def smallest_distance(positions: Tensor) -> Tensor:
+    """The smallest pair distance, Å, of each configuration: ``(..., 4, 3)`` -> ``(...)``."""
+    return relative_vectors(positions).square().sum(dim=-2).amin(dim=-1).sqrt()
+
+
+@cache
+def generate_data(n_configurations: int = 100_000, seed: int = 2208) -> ArgonData:
+    """The data of sec. 4.1: positions, forces, scales, and the split into 60, 20 and 20 %.
+
+    The configurations are independent and identically distributed, so the split takes them in order.
+    The scales are the standard deviations over all components of the training part (the paper does
+    not say of which part), so that nothing of the test part enters the training.
+
+    Args:
+        n_configurations: 100,000 in the paper; at least 5.
+        seed: of the positions.
+    """
+    if n_configurations < 5:
+        raise ValueError(f"n_configurations: got {n_configurations}, wanted at least 5, to split 60/20/20")
+    positions = sample_positions(n_configurations, seed)
+    forces = ARGON.forces(positions)
+    n_train, n_validation = n_configurations * 60 // 100, n_configurations * 20 // 100
+    bounds = (slice(n_train), slice(n_train, n_train + n_validation), slice(n_train + n_validation, None))
+    train, validation, test = (Configurations(positions[part], forces[part]) for part in bounds)
+    scales = Scales(
+        position=relative_vectors(train.positions).std(correction=0).item(),
+        force=train.forces.std(correction=0).item(),
+    )
+    return ArgonData(train, validation, test, scales)

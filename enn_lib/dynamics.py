@@ -1,0 +1,197 @@
+"""Molecular dynamics of sec. 4.3: velocity Verlet, initial conditions, and the deviations of Eq. 48, 49.
+
+Units: Å, fs, Å/fs, eV and u.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import units
+from torch import Tensor
+from tqdm import tqdm
+
+from enn_lib.argon import ARGON, ARGON_MASS, LennardJones, check_positions
+from enn_lib.force_field import ForceField
+
+ACCELERATION = units.fs**2
+"""An acceleration of 1 (eV/Å)/u in Å/fs^2."""
+
+PAPER_POSITIONS = torch.tensor(
+    [[3.0, 0.0, 0.1], [-3.0, -0.1, 0.0], [0.1, 2.5, 0.0], [0.0, -2.5, -0.1]], dtype=torch.float64
+)
+"""The initial positions of sec. 4.3, Å, ``(4, 3)``."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Recorded states of a simulation.
+
+    Attributes:
+        time: fs, ``(records,)``.
+        positions: Å, ``(records, samples, atoms, 3)``.
+        velocities: Å/fs, ``(records, samples, atoms, 3)``.
+        mass: of every atom, u.
+    """
+
+    time: Tensor
+    positions: Tensor
+    velocities: Tensor
+    mass: float
+
+    def kinetic_energy(self) -> Tensor:
+        """Sum of m v^2 / 2 over the atoms, eV, ``(records, samples)``."""
+        return kinetic_energy(self.velocities, self.mass)
+
+    def total_energy(self, potential: LennardJones = ARGON) -> Tensor:
+        """The Hamiltonian (Eq. 47) on this trajectory, eV, ``(records, samples)``."""
+        return self.kinetic_energy() + potential.energy(self.positions)
+
+
+def kinetic_energy(velocities: Tensor, mass: float = ARGON_MASS) -> Tensor:
+    """Sum of m v^2 / 2 over the atoms, eV: velocities ``(..., atoms, 3)`` in Å/fs -> ``(...)``."""
+    return 0.5 * mass / ACCELERATION * velocities.square().sum(dim=(-1, -2))
+
+
+@dataclass(frozen=True)
+class VelocityVerlet:
+    r"""The velocity Verlet integrator for Newton's equations (Eq. 44, 45).
+
+    .. math::
+        v(t + dt/2) &= v(t) + \tfrac{1}{2} F(t)\,dt / m \\
+        r(t + dt) &= r(t) + v(t + dt/2)\,dt \\
+        v(t + dt) &= v(t + dt/2) + \tfrac{1}{2} F(t + dt)\,dt / m
+
+    One evaluation of the forces a step, of all samples in one batch. Time reversible and symplectic
+    where the forces have a potential.
+
+    Attributes:
+        force_field: gives the forces, eV/Å.
+        dt: time step, fs; a negative one runs backwards.
+        mass: of every atom, u.
+    """
+
+    force_field: ForceField
+    dt: float = 1.0
+    mass: float = ARGON_MASS
+
+    def step(self, positions: Tensor, velocities: Tensor, forces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of ``(..., atoms, 3)`` positions (Å), velocities (Å/fs) and forces there (eV/Å)."""
+        kick = 0.5 * self.dt * ACCELERATION / self.mass
+        velocities = velocities + kick * forces
+        positions = positions + self.dt * velocities
+        forces = self.force_field.forces(positions)
+        return positions, velocities + kick * forces, forces
+
+
+def simulate(
+    force_field: ForceField,
+    positions: Tensor,
+    velocities: Tensor,
+    steps: int,
+    dt: float = 1.0,
+    *,
+    mass: float = ARGON_MASS,
+    every: int = 1,
+    progress: bool = False,
+) -> Trajectory:
+    """Integrate Newton's equations for a batch of samples.
+
+    Args:
+        force_field: gives the forces, eV/Å.
+        positions: Å, ``(samples, atoms, 3)``; float64 is advised.
+        velocities: Å/fs, of the same shape and dtype.
+        steps: how many, at least 0.
+        dt: fs.
+        mass: of every atom, u.
+        every: keep each so-many-th state; the first is always kept.
+        progress: show a progress bar.
+
+    Returns:
+        The trajectory, ``(steps // every + 1, samples, atoms, 3)``.
+
+    Raises:
+        ValueError: if shapes do not fit, a number is out of range, or a position is not finite.
+    """
+    check_positions(positions)
+    if positions.ndim != 3 or velocities.shape != positions.shape or velocities.dtype != positions.dtype:
+        raise ValueError(
+            f"positions, velocities: got {tuple(positions.shape)} {positions.dtype} and "
+            f"{tuple(velocities.shape)} {velocities.dtype}, wanted (samples, atoms, 3) of one dtype"
+        )
+    if steps < 0 or every < 1:
+        raise ValueError(f"steps, every: got {steps}, {every}, wanted at least 0 and at least 1")
+    integrator = VelocityVerlet(force_field, dt, mass)
+    forces = force_field.forces(positions)
+    kept = [(positions, velocities)]
+    for step in tqdm(range(1, steps + 1), disable=not progress, unit="step"):
+        positions, velocities, forces = integrator.step(positions, velocities, forces)
+        if step % every == 0:
+            kept.append((positions, velocities))
+    time = torch.arange(len(kept), dtype=torch.float64) * every * dt
+    return Trajectory(time, *(torch.stack(part) for part in zip(*kept, strict=True)), mass)
+
+
+def thermal_velocities(
+    n_samples: int,
+    n_atoms: int = 4,
+    *,
+    temperature: float = 10.0,
+    mass: float = ARGON_MASS,
+    seed: int = 0,
+) -> Tensor:
+    """Random velocities whose kinetic energy corresponds to a temperature.
+
+    Each component is Gaussian; the velocity of the centre of mass is subtracted, so that the net
+    momentum is zero; all velocities of a sample are then scaled so that its kinetic energy is exactly
+    (3 n_atoms / 2) k_B T, the convention of ASE's ``get_temperature``. The net angular momentum is
+    left as drawn.
+
+    Args:
+        n_samples: how many samples, at least 1.
+        n_atoms: at least 2.
+        temperature: K, at least 0.
+        mass: of every atom, u.
+        seed: of NumPy's PCG64.
+
+    Returns:
+        Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
+    """
+    if n_samples < 1 or n_atoms < 2 or not temperature >= 0:
+        raise ValueError(
+            f"n_samples, n_atoms, temperature: got {n_samples}, {n_atoms}, {temperature}, "
+            "wanted at least 1, at least 2, and at least 0 K"
+        )
+    velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
+    velocities = velocities - velocities.mean(dim=1, keepdim=True)
+    wanted = 1.5 * n_atoms * units.kB * temperature
+    return velocities * (wanted / kinetic_energy(velocities, mass)).sqrt()[:, None, None]
+
+
+def paper_initial_conditions(
+    n_samples: int = 10, *, temperature: float = 10.0, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The start of sec. 4.3: positions (Å) and velocities (Å/fs), each ``(n_samples, 4, 3)``, float64.
+
+    The positions are the same in all samples, as printed; the velocities are `thermal_velocities`.
+    """
+    velocities = thermal_velocities(n_samples, temperature=temperature, seed=seed)
+    return PAPER_POSITIONS.expand(n_samples, -1, -1).clone(), velocities
+
+
+def rmsd_positions(analytic: Trajectory, predicted: Trajectory) -> Tensor:
+    """RMSD of positions over samples and atoms (Eq. 48), Å, ``(records,)``.
+
+    The square is that of the distance between two atoms, not of one component.
+    """
+    difference = analytic.positions - predicted.positions
+    return difference.square().sum(dim=-1).mean(dim=(-1, -2)).sqrt()
+
+
+def rmsd_energy(analytic: Trajectory, predicted: Trajectory, potential: LennardJones = ARGON) -> Tensor:
+    """RMSD of total energies over samples (Eq. 49), eV, ``(records,)``.
+
+    Both energies are those of the true Hamiltonian (Eq. 47), each on its own trajectory.
+    """
+    difference = analytic.total_energy(potential) - predicted.total_energy(potential)
+    return difference.square().mean(dim=-1).sqrt()

@@ -1,0 +1,161 @@
+"""The fast inertial relaxation engine (FIRE) as Appendix A prints it."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Order = Literal["appendix", "semi_implicit", "ase"]
+
+
+class FIRE(torch.optim.Optimizer):
+    r"""FIRE (Bitzek et al. 2006) with the parameters as positions and -gradient as force F.
+
+    One step is one turn of Appendix A, with one evaluation of the gradient:
+
+    ====  =====================================================================================
+    step  what
+    ====  =====================================================================================
+    3     F = -gradient at x(t)
+    4     x(t + dt) = x(t) + v dt, then v(t + dt) = v(t) + F/m dt
+    5     P = F . v
+    6     N -> N + 1, then v -> (1 - alpha) v + alpha \|v\| F/\|F\|  (A.1)
+    7     if P > 0 and N > N_min: dt -> min(dt f_inc, dt_max), alpha -> alpha f_alpha
+    8     if P <= 0: dt -> dt f_dec, v -> 0, alpha -> alpha_start, N -> 0
+    ====  =====================================================================================
+
+    Published codes differ. `order` names the two differences that matter:
+
+    - ``"appendix"``: as printed. The positions move with the old velocity, which makes Step 4 the
+      explicit Euler method.
+    - ``"semi_implicit"``: Step 4 updates v first and moves x with the new v (before Step 6 mixes it).
+    - ``"ase"``: the order of ASE's ``FIRE``, which is also that of the 2006 authors' code: P, mixing
+      and the time step come first, with v as the last step left it; then v, then x. N is compared
+      before it is raised, and no adaptation happens in the very first step. ASE also cuts a step
+      longer than ``maxstep``; we do not.
+
+    All scalars live in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``), all
+    velocities in ``state``, so ``state_dict`` continues a run bit for bit.
+
+    Args:
+        params: an iterable of real parameters; one group only, because dt, alpha, N and P are one for all.
+        dt: the first time step; without unit, like all that follows.
+        dt_max: the largest time step.
+        mass: the pseudo mass m.
+        n_min: N_min, the positive steps to wait for before dt grows.
+        f_inc: the factor by which dt grows.
+        f_dec: the factor by which dt shrinks.
+        alpha_start: the first mixing.
+        f_alpha: the factor by which the mixing shrinks.
+        order: see above.
+
+    Raises:
+        ValueError: if a setting is out of its range or there is more than one parameter group.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        dt: float = 0.001,
+        dt_max: float = 0.01,
+        mass: float = 0.1,
+        n_min: int = 5,
+        f_inc: float = 1.1,
+        f_dec: float = 0.5,
+        alpha_start: float = 0.1,
+        f_alpha: float = 0.99,
+        order: Order = "appendix",
+    ):
+        ranges = {
+            "dt": (dt, dt > 0, "positive"),
+            "dt_max": (dt_max, dt_max >= dt, f"at least dt = {dt}"),
+            "mass": (mass, mass > 0, "positive"),
+            "n_min": (n_min, n_min >= 0, "at least 0"),
+            "f_inc": (f_inc, f_inc >= 1, "at least 1"),
+            "f_dec": (f_dec, 0 < f_dec < 1, "between 0 and 1"),
+            "alpha_start": (alpha_start, 0 <= alpha_start <= 1, "from 0 to 1"),
+            "f_alpha": (f_alpha, 0 < f_alpha <= 1, "above 0, at most 1"),
+            "order": (order, order in ("appendix", "semi_implicit", "ase"), "appendix, semi_implicit or ase"),
+        }
+        for name, (value, is_good, wanted) in ranges.items():
+            if not is_good:
+                raise ValueError(f"{name}: got {value!r}, wanted a value that is {wanted}")
+        super().__init__(
+            params,
+            {
+                "dt": dt,
+                "dt_max": dt_max,
+                "mass": mass,
+                "n_min": n_min,
+                "f_inc": f_inc,
+                "f_dec": f_dec,
+                "alpha_start": alpha_start,
+                "f_alpha": f_alpha,
+                "order": order,
+                "alpha": alpha_start,
+                "n_positive": 0,
+                "power": 0.0,
+            },
+        )
+        if len(self.param_groups) != 1:
+            raise ValueError(f"params: got {len(self.param_groups)} groups, wanted one")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Do one turn of Appendix A and return the loss at the parameters before it.
+
+        Args:
+            closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss.
+        """
+        with torch.enable_grad():
+            loss = closure()
+        group = self.param_groups[0]
+        params = [p for p in group["params"] if p.grad is not None]
+        forces = [-p.grad for p in params]
+        is_first = not self.state
+        for p in params:
+            if "velocity" not in self.state[p]:
+                self.state[p]["velocity"] = torch.zeros_like(p)
+        velocities = [self.state[p]["velocity"] for p in params]
+
+        if group["order"] == "ase":
+            if not is_first:
+                self._adapt(group, forces, velocities)
+            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+            torch._foreach_add_(params, velocities, alpha=group["dt"])
+            return loss
+
+        if group["order"] == "appendix":
+            torch._foreach_add_(params, velocities, alpha=group["dt"])
+            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+        else:
+            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+            torch._foreach_add_(params, velocities, alpha=group["dt"])
+        self._adapt(group, forces, velocities)
+        return loss
+
+    @staticmethod
+    def _adapt(group: dict, forces: list[Tensor], velocities: list[Tensor]) -> None:
+        """Steps 5 to 8: the power, the mixing, and the two rules for dt."""
+        group["power"] = sum((f * v).sum() for f, v in zip(forces, velocities, strict=True)).item()
+        # ASE raises N only after it has compared it; see the class's docstring.
+        n_compared = group["n_positive"] + (0 if group["order"] == "ase" else 1)
+        group["n_positive"] += 1
+        force_norm, velocity_norm = _norm(forces), _norm(velocities)
+        torch._foreach_mul_(velocities, 1 - group["alpha"])
+        if force_norm > 0:
+            torch._foreach_add_(velocities, forces, alpha=group["alpha"] * velocity_norm / force_norm)
+        if group["power"] > 0 and n_compared > group["n_min"]:
+            group["dt"] = min(group["dt"] * group["f_inc"], group["dt_max"])
+            group["alpha"] *= group["f_alpha"]
+        elif group["power"] <= 0:
+            group["dt"] *= group["f_dec"]
+            torch._foreach_zero_(velocities)
+            group["alpha"] = group["alpha_start"]
+            group["n_positive"] = 0
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    """The Euclidean norm of all entries together."""
+    return sum(t.square().sum() for t in tensors).sqrt().item()

@@ -1,0 +1,59 @@
+"""What dynamics, figures and tests ask of a source of forces, and the network seen as one."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from enn_lib.argon import N_ATOMS, Scales, check_positions, relative_vectors
+from enn_lib.network import ENN
+
+
+@runtime_checkable
+class ForceField(Protocol):
+    """Anything with `forces`: the analytic potential, a trained network, a baseline."""
+
+    def forces(self, positions: Tensor) -> Tensor:
+        """Forces in eV/Å at positions ``(..., atoms, 3)`` in Å; the same shape and dtype."""
+        ...
+
+
+class NetworkForceField:
+    """A trained network as a force field of four atoms.
+
+    Positions become scaled relative vectors (Eq. 41), the network's output becomes forces (Eq. 42).
+
+    Attributes:
+        network: 6 vectors in, 4 vectors out, n = 3.
+        scales: the scales it was trained with.
+    """
+
+    def __init__(self, network: ENN, scales: Scales):
+        self.network = network
+        self.scales = scales
+
+    def to(self, dtype: torch.dtype) -> "NetworkForceField":
+        """The same force field with a copy of the network in `dtype`."""
+        copy = ENN(
+            self.network.widths,
+            self.network.n,
+            activation=self.network.activation,
+            output_activation=self.network.output_activation,
+            softening=self.network.layers[0].softening,
+            dtype=dtype,
+        )
+        copy.load_state_dict(self.network.state_dict())
+        return NetworkForceField(copy, self.scales)
+
+    @torch.no_grad()
+    def forces(self, positions: Tensor) -> Tensor:
+        """Forces, eV/Å: positions ``(..., 4, 3)`` in Å -> the same shape and dtype.
+
+        The network computes in its own dtype.
+
+        Raises:
+            ValueError: if the shape is wrong or a position is not finite.
+        """
+        check_positions(positions, N_ATOMS)
+        inputs = relative_vectors(positions).to(self.network.dtype) / self.scales.position
+        return (self.network(inputs).transpose(-1, -2) * self.scales.force).to(positions.dtype)

@@ -1,0 +1,112 @@
+"""A training run on disk: load, check, list."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from enn_lib.argon import Scales
+from enn_lib.force_field import NetworkForceField
+from enn_lib.network import ENN
+from enn_lib.storage import load_tensors, read_csv
+from enn_lib.training import HISTORY_COLUMNS, Config, build_network
+
+SHIPPED = Path(__file__).parent / "runs"
+"""The folder of the runs that come with the package."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run as it was stored.
+
+    Attributes:
+        path: its folder.
+        config: the settings that made it.
+        provenance: versions, hardware and commit at its start.
+        history: one list a column of `HISTORY_COLUMNS`.
+        metrics: what `evaluate` measured; empty if it has not been evaluated.
+        scales: of positions (Å) and forces (eV/Å).
+        network: the trained network, in the dtype it was trained in.
+    """
+
+    path: Path
+    config: Config
+    provenance: dict
+    history: dict[str, list[float]]
+    metrics: dict
+    scales: Scales
+    network: ENN
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.path.name
+
+    @cached_property
+    def force_field(self) -> NetworkForceField:
+        """The trained network as a force field, in float64."""
+        return NetworkForceField(self.network, self.scales).to(torch.float64)
+
+
+def load_run(name_or_path: str | Path) -> Run:
+    """Load a shipped run by its name, or any run by its folder.
+
+    Args:
+        name_or_path: one of `shipped_runs`, such as "reference", or the path of a run folder.
+
+    Raises:
+        FileNotFoundError: if there is no such run, or a file of it is missing.
+        ValueError: if a file is damaged, or the weights do not fit the configuration.
+    """
+    path = SHIPPED / name_or_path
+    if not path.is_dir():
+        path = Path(name_or_path)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"run: got {str(name_or_path)!r}, wanted a run folder or one of {', '.join(shipped_runs())}"
+        )
+    missing = [f for f in ("config.json", "history.csv", "model.safetensors") if not (path / f).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path}: not a run, {', '.join(missing)} missing")
+
+    values = _read_json(path / "config.json")
+    config = Config.from_dict(values)
+    history = read_csv(path / "history.csv")
+    if tuple(history) != HISTORY_COLUMNS:
+        raise ValueError(f"{path / 'history.csv'}: got columns {tuple(history)}, wanted {HISTORY_COLUMNS}")
+    tensors, metadata = load_tensors(path / "model.safetensors")
+    network = build_network(config)
+    try:
+        network.load_state_dict(tensors)
+        scales = Scales(float(metadata["position_scale"]), float(metadata["force_scale"]))
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(
+            f"{path / 'model.safetensors'}: does not fit config.json (widths {config.widths}): {error}"
+        ) from error
+    metrics = path / "metrics.json"
+    return Run(
+        path=path,
+        config=config,
+        provenance=values.get("provenance", {}),
+        history=history,
+        metrics=_read_json(metrics) if metrics.exists() else {},
+        scales=scales,
+        network=network,
+    )
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: got a {type(value).__name__}, wanted a JSON object")
+    return value
+
+
+def shipped_runs() -> list[str]:
+    """The names of the runs that come with the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))

@@ -1,0 +1,455 @@
+"""One training loop for every optimiser, with history, checkpoints and resuming."""
+
+import math
+import os
+import platform
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from enn_lib.argon import ArgonData, Configurations, generate_data
+from enn_lib.fire import FIRE, Order
+from enn_lib.layers import Identity, VectorSoftsign
+from enn_lib.network import ENN, PAPER_WIDTHS
+from enn_lib.permutation import S4, relabel
+from enn_lib.storage import load_state, save_state, save_tensors, write_csv, write_json
+
+HISTORY_COLUMNS = (
+    "iteration",
+    "epoch",
+    "gradient_evaluations",
+    "training_loss",
+    "validation_loss",
+    "rate",
+    "seconds",
+)
+"""The columns of ``history.csv``. Losses are means over samples and components, without unit; a
+gradient evaluation is that of one configuration; `rate` is the learning rate or FIRE's time step."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines a training run. An unknown key is an error.
+
+    Attributes:
+        n_configurations: how many configurations sec. 4.1 draws before the 60/20/20 split.
+        data_seed: of the configurations.
+        n_train: how many of the training part to use; all if None.
+        widths: of the network, input and output included.
+        a: the residue of the vector softsign (Eq. 14).
+        softening: epsilon of the unit vectors; 0 is Eq. 9 exactly.
+        output_activation: at the last layer.
+        dtype: of the parameters and the data.
+        seed: of the network's weights, the order of the batches and the relabelling.
+        optimiser: FIRE as in Appendix A, torch's Adam or Muon, or SOAP (optional extra ``soap``).
+        loss: whether Eq. 43 is a mean over configurations and components, or a mean over configurations
+            of the sum over components. FIRE is not scale free, so to it the two differ.
+        batch_size: configurations a step; all of them if None.
+        chunk_size: a batch larger than this is summed in chunks, exact to rounding, so that memory
+            stays bounded.
+        relabel: renumber the atoms of every batch by a random permutation.
+        iterations: steps of the optimiser.
+        learning_rate: at the start; not FIRE's.
+        schedule: of the learning rate: "cosine" goes down to zero; not FIRE's.
+        fire_dt: FIRE's first time step.
+        fire_dt_max: FIRE's largest time step.
+        fire_mass: FIRE's pseudo mass.
+        fire_order: which reading of Appendix A; see `FIRE`.
+        checkpoint_every: iterations between two checkpoints.
+        points_per_decade: how many lines of history a decade of iterations gets.
+        threads: torch's threads; the sums are rounded alike only with the same number.
+        compile: use ``torch.compile`` where a C++ compiler exists.
+    """
+
+    n_configurations: int = 100_000
+    data_seed: int = 2208
+    n_train: int | None = None
+    widths: tuple[int, ...] = PAPER_WIDTHS
+    a: float = 0.1
+    softening: float = 0.0
+    output_activation: Literal["identity", "softsign"] = "identity"
+    dtype: Literal["float32", "float64"] = "float32"
+    seed: int = 0
+    optimiser: Literal["fire", "adam", "muon", "soap"] = "muon"
+    loss: Literal["mean", "sum"] = "mean"
+    batch_size: int | None = 500
+    chunk_size: int = 3000
+    relabel: bool = False
+    iterations: int = 1000
+    learning_rate: float = 0.01
+    schedule: Literal["constant", "cosine"] = "cosine"
+    fire_dt: float = 0.001
+    fire_dt_max: float = 0.01
+    fire_mass: float = 0.1
+    fire_order: Order = "appendix"
+    checkpoint_every: int = 1000
+    points_per_decade: int = 10
+    threads: int = 2
+    compile: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+        choices = {
+            "output_activation": ("identity", "softsign"),
+            "dtype": ("float32", "float64"),
+            "optimiser": ("fire", "adam", "muon", "soap"),
+            "loss": ("mean", "sum"),
+            "schedule": ("constant", "cosine"),
+            "fire_order": ("appendix", "semi_implicit", "ase"),
+        }
+        for name, wanted in choices.items():
+            if getattr(self, name) not in wanted:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted one of {', '.join(wanted)}")
+        for name in ("iterations", "chunk_size", "checkpoint_every", "points_per_decade", "threads"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted a whole number of at least 1")
+        if self.widths[0] != 6 or self.widths[-1] != 4:
+            raise ValueError(f"widths: got {self.widths}, wanted 6 relative vectors in and 4 forces out")
+        if self.optimiser == "fire" and self.batch_size is not None:
+            raise ValueError(
+                f"batch_size: got {self.batch_size}, wanted null with FIRE, which needs the whole batch"
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Config":
+        """Make a configuration of a dictionary, such as a ``config.json`` holds.
+
+        What training recorded beside the settings (``provenance``) is left out.
+
+        Raises:
+            ValueError: if a key is unknown or a value is not allowed.
+        """
+        settings = {key: value for key, value in values.items() if key != "provenance"}
+        unknown = sorted(set(settings) - {f.name for f in fields(cls)})
+        if unknown:
+            known = ", ".join(f.name for f in fields(cls))
+            raise ValueError(f"config: got unknown key {', '.join(unknown)}; wanted some of {known}")
+        return cls(**settings)
+
+
+def build_network(config: Config) -> ENN:
+    """The untrained network of a configuration."""
+    return ENN(
+        config.widths,
+        activation=VectorSoftsign(config.a),
+        output_activation=VectorSoftsign(config.a) if config.output_activation == "softsign" else Identity(),
+        softening=config.softening,
+        dtype=getattr(torch, config.dtype),
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+def build_optimiser(config: Config, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a configuration, for the parameters of `network`."""
+    if config.optimiser == "fire":
+        return FIRE(
+            network.parameters(),
+            dt=config.fire_dt,
+            dt_max=config.fire_dt_max,
+            mass=config.fire_mass,
+            order=config.fire_order,
+        )
+    if config.optimiser == "adam":
+        return torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    if config.optimiser == "muon":
+        return torch.optim.Muon(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    # Optional: most readers never train with SOAP.
+    from pytorch_optimizer import SOAP
+
+    return SOAP(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
+
+
+def compile_if_possible(function: Callable, wanted: bool = True) -> Callable:
+    """``torch.compile`` the function where a C++ compiler exists; otherwise return it, with a warning."""
+    if not wanted:
+        return function
+    if shutil.which(os.environ.get("CXX", "c++")) is None:
+        warnings.warn("no C++ compiler found (CXX or c++): training without torch.compile", stacklevel=2)
+        return function
+    return torch.compile(function, dynamic=False)
+
+
+class Trainer:
+    """The state of a training run between two iterations.
+
+    Attributes:
+        config: the configuration.
+        network: the network, trained in place.
+        iteration: how many iterations are done.
+        history: rows of `HISTORY_COLUMNS`.
+        seconds: of training so far, over all sessions.
+    """
+
+    def __init__(self, config: Config, data: ArgonData):
+        self.config = config
+        self.scales = data.scales
+        dtype = getattr(torch, config.dtype)
+        self.network = build_network(config)
+        self.optimiser = build_optimiser(config, self.network)
+        self.iteration = 0
+        self.history: list[tuple[float, ...]] = []
+        self.seconds = 0.0
+        self._generator = torch.Generator().manual_seed(config.seed)
+        n_train = len(data.train) if config.n_train is None else config.n_train
+        if not 1 <= n_train <= len(data.train):
+            raise ValueError(f"n_train: got {n_train}, wanted 1 to {len(data.train)}")
+        train = Configurations(data.train.positions[:n_train], data.train.forces[:n_train])
+        self._train = train.inputs(data.scales, dtype), train.targets(data.scales, dtype)
+        self._validation = (
+            data.validation.inputs(data.scales, dtype),
+            data.validation.targets(data.scales, dtype),
+        )
+        self._batch_size = n_train if config.batch_size is None else config.batch_size
+        if not 1 <= self._batch_size <= n_train:
+            raise ValueError(f"batch_size: got {self._batch_size}, wanted 1 to n_train = {n_train}")
+        self._order = torch.arange(n_train)
+        self._squared_error = compile_if_possible(self._eager_squared_error, config.compile)
+
+    def _eager_squared_error(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The sum over configurations and components of the squared error."""
+        return (self.network(inputs) - targets).square().sum()
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches in the training data; what is left over waits for the next shuffle."""
+        return len(self._order) // self._batch_size
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The batch of the present iteration."""
+        inputs, targets = self._train
+        if self._batch_size < len(self._order):
+            place = self.iteration % self.batches_per_epoch
+            if place == 0:
+                self._order = torch.randperm(len(self._order), generator=self._generator)
+            rows = self._order[place * self._batch_size : (place + 1) * self._batch_size]
+            inputs, targets = inputs[rows], targets[rows]
+        if self.config.relabel:
+            g = torch.randint(len(S4), (), generator=self._generator).item()
+            inputs, targets = relabel(inputs, targets, g)
+        return inputs, targets
+
+    def _chunks(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(inputs.split(self.config.chunk_size), targets.split(self.config.chunk_size), strict=True)
+
+    def step(self) -> float:
+        """Do one iteration and return its loss (Eq. 43) before it, as the configuration reads it."""
+        inputs, targets = self._batch()
+        n_terms = len(inputs) if self.config.loss == "sum" else targets.numel()
+
+        def closure() -> Tensor:
+            self.optimiser.zero_grad()
+            total = torch.zeros((), dtype=inputs.dtype)
+            for x, t in self._chunks(inputs, targets):
+                loss = self._squared_error(x, t) / n_terms
+                loss.backward()
+                total += loss.detach()
+            return total
+
+        if self.config.optimiser != "fire":
+            self.optimiser.param_groups[0]["lr"] = self.learning_rate()
+        loss = self.optimiser.step(closure).item()
+        self.iteration += 1
+        return loss
+
+    def learning_rate(self) -> float:
+        """The scheduled learning rate of the present iteration."""
+        if self.config.schedule == "constant":
+            return self.config.learning_rate
+        return (
+            self.config.learning_rate
+            * 0.5
+            * (1 + math.cos(math.pi * self.iteration / self.config.iterations))
+        )
+
+    @torch.no_grad()
+    def mean_squared_error(self, inputs: Tensor, targets: Tensor) -> float:
+        """The mean over configurations and components, without unit."""
+        total = sum(self._eager_squared_error(x, t).double() for x, t in self._chunks(inputs, targets))
+        return total.item() / targets.numel()
+
+    def record(self) -> None:
+        """Append a row to the history.
+
+        Raises:
+            FloatingPointError: if a loss is not finite.
+        """
+        group = self.optimiser.param_groups[0]
+        row = (
+            self.iteration,
+            self.iteration * self._batch_size / len(self._order),
+            self.iteration * self._batch_size,
+            self.mean_squared_error(*self._train),
+            self.mean_squared_error(*self._validation),
+            group["dt"] if self.config.optimiser == "fire" else group["lr"],
+            round(self.seconds, 1),
+        )
+        if not (math.isfinite(row[3]) and math.isfinite(row[4])):
+            raise FloatingPointError(
+                f"the loss is not finite at iteration {self.iteration}: training diverged"
+            )
+        self.history.append(row)
+
+    def state_dict(self) -> dict:
+        """All that the next iteration depends on, and the history."""
+        return {
+            "config": {**asdict(self.config), "widths": list(self.config.widths)},
+            "network": dict(self.network.state_dict()),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "order": self._order,
+            "iteration": self.iteration,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go back to where `state_dict` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self._order = state["order"]
+        self.iteration = state["iteration"]
+        self.history = list(state["history"])
+        self.seconds = state["seconds"]
+
+
+def logged_iterations(iterations: int, points_per_decade: int) -> set[int]:
+    """0, the last, and about `points_per_decade` iterations a decade between."""
+    n = math.ceil(points_per_decade * math.log10(max(iterations, 2)))
+    return {0, iterations, *(min(iterations, round(10 ** (k / points_per_decade))) for k in range(n + 1))}
+
+
+def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> Trainer:
+    """Train into a run folder, or go on with the training that the folder holds.
+
+    Every `checkpoint_every` iterations the whole state is written beside the old one and renamed over
+    it; after a kill the same call continues from there, bit for bit (on the same machine, with the same
+    versions). A finished run has ``config.json``, ``history.csv`` and ``model.safetensors``; one that
+    `max_minutes` stopped has these too, and still its ``checkpoint/``.
+
+    Args:
+        config: of the run; must equal the folder's own, where it has one.
+        folder: made if it does not exist.
+        max_minutes: stop after so many minutes of this session, at the next iteration.
+
+    Returns:
+        The trainer as it stopped.
+
+    Raises:
+        ValueError: if the folder holds a run of another configuration, or something else.
+        FloatingPointError: if training diverges; the last checkpoint stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint" / "state.safetensors"
+    strangers = {p.name for p in folder.iterdir()} - {
+        "config.json", "history.csv", "model.safetensors", "metrics.json", "checkpoint",
+    }  # fmt: skip
+    if strangers:
+        raise ValueError(
+            f"{folder}: got a folder that holds {', '.join(sorted(strangers))}, wanted a run or nothing"
+        )
+    if (folder / "model.safetensors").exists() and not checkpoint.exists():
+        raise ValueError(f"{folder}: holds a finished run; wanted a new folder")
+    torch.set_num_threads(config.threads)
+    trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed))
+    if checkpoint.exists():
+        state = load_state(checkpoint)
+        _check_same(config, Config.from_dict(state["config"]), folder)
+        trainer.load_state_dict(state)
+    else:
+        checkpoint.parent.mkdir(exist_ok=True)
+        write_json(folder / "config.json", {**asdict(config), "provenance": provenance()})
+        trainer.record()
+
+    logged = logged_iterations(config.iterations, config.points_per_decade)
+    earlier, start = trainer.seconds, time.perf_counter()
+    with tqdm(total=config.iterations, initial=trainer.iteration, unit="it") as bar:
+        while trainer.iteration < config.iterations:
+            loss = trainer.step()
+            trainer.seconds = earlier + time.perf_counter() - start
+            bar.update()
+            if trainer.iteration in logged:
+                trainer.record()
+                trainer.seconds = earlier + time.perf_counter() - start
+                bar.set_postfix(loss=f"{loss:.3g}", validation=f"{trainer.history[-1][4]:.3g}")
+            if trainer.iteration % config.checkpoint_every == 0:
+                _save(trainer, folder, checkpoint)
+            if max_minutes is not None and time.perf_counter() - start > 60 * max_minutes:
+                break
+    if trainer.history[-1][0] != trainer.iteration:
+        trainer.record()
+    _save(trainer, folder, checkpoint)
+    if trainer.iteration == config.iterations:
+        shutil.rmtree(checkpoint.parent)
+    return trainer
+
+
+def _save(trainer: Trainer, folder: Path, checkpoint: Path) -> None:
+    """Write the model and the history, and last the checkpoint that makes them official."""
+    save_model(folder / "model.safetensors", trainer)
+    write_csv(folder / "history.csv", HISTORY_COLUMNS, trainer.history)
+    save_state(checkpoint, trainer.state_dict())
+
+
+def save_model(path: Path, trainer: Trainer) -> None:
+    """Write the weights, with the iteration and the scales they belong to."""
+    metadata = {
+        "iteration": str(trainer.iteration),
+        "position_scale": repr(trainer.scales.position),
+        "force_scale": repr(trainer.scales.force),
+    }
+    save_tensors(path, trainer.network.state_dict(), metadata)
+
+
+def _check_same(config: Config, other: Config, folder: Path) -> None:
+    differing = [
+        f"{f.name}: got {getattr(config, f.name)!r}, the folder has {getattr(other, f.name)!r}"
+        for f in fields(Config)
+        if getattr(config, f.name) != getattr(other, f.name)
+    ]
+    if differing:
+        raise ValueError(f"{folder}: holds a run of another configuration ({'; '.join(differing)})")
+
+
+def provenance() -> dict:
+    """What a run depends on beside its configuration: versions, hardware, commit."""
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "ase", "enn-lib")},
+        },
+        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "git_commit": _git_commit(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, which ``platform.processor`` leaves empty on Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the source, with ``-dirty`` if it was changed; None outside a repository."""
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() or None
