@@ -1,10 +1,18 @@
 """A feedforward unitary equivariant neural network (Ma and Chan 2023), and what its paper does with it."""
 
+from enn_lib.activations import (
+    DirectionalLeakyReLU,
+    Gate,
+    Identity,
+    VectorLeakyReLU,
+    VectorReLU,
+    VectorSoftsign,
+)
 from enn_lib.argon import ARGON, ARGON_MASS, LennardJones, generate_data
 from enn_lib.dynamics import Trajectory, VelocityVerlet, simulate
 from enn_lib.fire import FIRE
 from enn_lib.force_field import ForceField, NetworkForceField
-from enn_lib.layers import EquivariantLinear, Identity, VectorSoftsign
+from enn_lib.layers import EquivariantLinear
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import Run, load_run, shipped_runs
@@ -17,14 +25,18 @@ __all__ = [
     "FIRE",
     "PAPER_WIDTHS",
     "Config",
+    "DirectionalLeakyReLU",
     "EquivariantLinear",
     "ForceField",
+    "Gate",
     "Identity",
     "LennardJones",
     "NetworkForceField",
     "PermutationAverage",
     "Run",
     "Trajectory",
+    "VectorLeakyReLU",
+    "VectorReLU",
     "VectorSoftsign",
     "VelocityVerlet",
     "generate_data",

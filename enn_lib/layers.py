@@ -1,4 +1,4 @@
-"""The equivariant layer (Eq. 6) and the vector activations (Eq. 14, 15).
+"""The equivariant layer (Eq. 6), its unit vectors (Eq. 9), and lengths of vectors.
 
 A batch of M vectors of dimension n is a tensor ``(..., n, M)``: the vectors are columns, as in the
 paper, and a unitary operator acts from the left. Everything here works for float32, float64,
@@ -146,31 +146,3 @@ class EquivariantLinear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_vectors} -> {self.out_vectors}, softening={self.softening}"
-
-
-class VectorSoftsign(nn.Module):
-    r"""The vector softsign with residue (Eq. 14).
-
-    .. math:: \sigma(u) = \frac{u}{1 + |u|} + a u
-
-    Maps ``(..., n, M)`` to the same shape. It multiplies u by a function of its length, so it
-    commutes with every unitary operator (Eq. 13). The residue keeps the gradient from vanishing
-    where u is long.
-
-    Attributes:
-        a: the residue; the paper calls it small and gives no value.
-    """
-
-    def __init__(self, a: float = 0.1):
-        super().__init__()
-        self.a = a
-
-    def forward(self, u: Tensor) -> Tensor:
-        return u * (1 / (1 + length(u)) + self.a)
-
-    def extra_repr(self) -> str:
-        return f"a={self.a}"
-
-
-class Identity(nn.Identity):
-    """The identity (Eq. 15), usual at the output layer."""

@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from enn_lib.layers import EquivariantLinear, Identity, VectorSoftsign
+from enn_lib.activations import Identity, VectorSoftsign
+from enn_lib.layers import EquivariantLinear
 
 PAPER_WIDTHS = (6, 50, 90, 100, 80, 50, 4)
 """The numbers of vectors in the layers of sec. 4.2, input and output included."""

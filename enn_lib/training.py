@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.argon import ArgonData, Configurations, generate_data
 from enn_lib.fire import FIRE, Order
-from enn_lib.layers import Identity, VectorSoftsign
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import S4, relabel
 from enn_lib.storage import load_state, save_state, save_tensors, write_csv, write_json
