@@ -68,7 +68,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict), file.metadata() or {}
+            # safe_open is no dict, so it has to be asked for its keys.
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
 
