@@ -180,6 +180,11 @@ def _as_tuple(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    if dtype not in TOLERANCES:
+        raise TypeError(f"{name}: got {dtype}, wanted one of {', '.join(map(str, TOLERANCES))}")
+
+
 def _one_each(action: Action | Sequence[Action], count: int, name: str) -> Sequence[Action]:
     if isinstance(action, str) or callable(action):
         return [action] * count
@@ -225,6 +230,7 @@ def assert_equivariant(
     Raises:
         AssertionError: with the measured error, the tolerance and the seed of the group's member.
         ValueError: if an argument is not as described.
+        TypeError: if a dtype has no tolerance.
     """
     if n_operators < 1:
         raise ValueError(f"n_operators: got {n_operators}, wanted at least 1")
@@ -233,6 +239,7 @@ def assert_equivariant(
     if not moved:
         raise ValueError("action: got 'invariant' for every input, wanted one that the group acts on")
     dtype = moved[0][0].dtype
+    _check_dtype("inputs", dtype)
     if n is None:
         x, a = next(((x, a) for x, a in moved if not callable(a)), (None, None))
         if x is None or x.ndim < 2:
@@ -243,12 +250,15 @@ def assert_equivariant(
         element = random_element(group, n, dtype=dtype, seed=s)
         errors = _errors(function, inputs, element, group, actions, output_action)
         for k, (error, output_dtype) in enumerate(errors):
+            if tolerance is None:
+                _check_dtype("function", output_dtype)
             allowed = TOLERANCES[output_dtype] if tolerance is None else tolerance
             if not error <= allowed:
                 which = f"output {k}: " if len(errors) > 1 else ""
                 raise AssertionError(
                     f"not equivariant under {group}({n}): {which}relative error {error:.3g}, tolerance "
-                    f"{allowed:.3g} ({output_dtype}), random_element({group!r}, {n}, dtype={dtype}, seed={s})"
+                    f"{allowed:.3g} ({output_dtype}), for the random element with seed {s}, "
+                    f"random_element({group!r}, {n}, dtype={dtype}, seed={s})"
                 )
             largest = max(largest, error)
     return largest
