@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
+SMALLEST_LENGTH = {torch.float32: 1e-12, torch.float64: 1e-100}
+"""Shorter vectors have no direction: the inverse cube in their unit vector's gradient would overflow."""
+
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
     """Return `dtype` (the default one for ``None``), or say which dtypes the network works in.
@@ -54,10 +57,9 @@ def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
     .. math:: e = x / \sqrt{|x|^2 + \epsilon^2}
 
     With ``softening`` :math:`\epsilon = 0` this is Eq. 9 exactly. It is undefined at ``x = 0``, where
-    we choose ``e = 0`` (the only equivariant value: U e = e for all U) and gradient zero. Lengths
-    whose square underflows (below about 1e-22 in float32) count as zero. With a positive
-    ``softening`` the function is smooth everywhere and still exactly equivariant, because it
-    multiplies `x` by a function of its length.
+    we choose ``e = 0`` (the only equivariant value: U e = e for all U) and gradient zero. A root below
+    `SMALLEST_LENGTH` counts as zero. With a positive ``softening`` the function is smooth everywhere
+    and still exactly equivariant, because it multiplies `x` by a function of its length.
 
     Args:
         x: vectors ``(..., n, M)``, real or complex.
@@ -66,10 +68,8 @@ def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
     Returns:
         Tensor of the shape and dtype of `x`.
     """
-    square = squared_length(x)
-    if softening:
-        return x * (square + softening**2).rsqrt()
-    is_zero = square == 0
+    square = squared_length(x) + softening**2
+    is_zero = square < SMALLEST_LENGTH[square.dtype] ** 2
     return x * torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).rsqrt())
 
 
