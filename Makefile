@@ -1,0 +1,48 @@
+# make book reads, make test checks; both make their environment first.
+
+# A Python of version 3.11 or later. Choose another with: make setup PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# One thread for each of two processes: faster than two threads for one, and the same sums everywhere.
+export OMP_NUM_THREADS := 1
+export TQDM_DISABLE := 1
+
+.PHONY: help setup book preview test check-book format clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## the virtual environment .venv, from pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "error: PYTHON: got '$(PYTHON)', wanted Python 3.11 or later (make PYTHON=/path/to/python)" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@touch $@
+
+book: $(STAMP) ## execute what is stale and build the book, strict
+	@$(BIN)/python tools/build_book.py
+
+preview: $(STAMP) ## build some pages only: make preview PAGES="book/forces book/energy"
+	@$(BIN)/python tools/build_book.py $(PAGES)
+
+test: $(STAMP) ## style, the library's tests, and every page at small size
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/test_book.py
+
+check-book: $(STAMP) ## look at the built book: pages, figures, links, nothing from elsewhere
+	$(BIN)/python -m pytest tests/test_book.py
+
+format: $(STAMP) ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what was built; the virtual environment stays
+	rm -rf _build

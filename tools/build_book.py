@@ -1,0 +1,257 @@
+"""Build the book: execute the pages that are stale, then hand the results to Jupyter Book.
+
+A page is a notebook kept as text. Its results live in ``_build/executed/<page>.ipynb`` together with a
+key made of the page's code, of everything in `enn_lib` and of the pinned versions. While the key stays
+the same the results are used again, so that an edit of the prose costs no computation; otherwise
+papermill executes the page, two pages at a time, one thread each, so that the numbers do not depend on
+the number of cores. What Jupyter Book reads is put together in ``_build/source``.
+
+    python tools/build_book.py               the whole book, strict, into _build/html
+    python tools/build_book.py book/forces   a preview of some pages, into _build/preview/html
+"""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # the same sums in the same order, however many cores there are
+    "TQDM_DISABLE": "1",  # a progress bar is different each time
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one of the reader's
+}
+"""The surroundings in which a page is executed, here and in the tests."""
+
+CELL_TIMEOUT = 600
+"""Seconds after which a cell counts as hung."""
+
+
+class PageError(Exception):
+    """A page cannot be read, or one of its cells failed."""
+
+
+def toc_pages(root: Path = ROOT) -> list[str]:
+    """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
+
+    def walk(node) -> Iterator[str]:
+        for key, value in node.items():
+            if key in ("root", "file"):
+                yield value
+            elif isinstance(value, list):
+                for item in value:
+                    yield from walk(item)
+
+    return list(walk(yaml.safe_load((root / "_toc.yml").read_text())))
+
+
+def front_matter(text: str) -> dict:
+    """The YAML block between two lines of dashes at the head of a page; empty if there is none."""
+    if not text.startswith("---\n"):
+        return {}
+    return yaml.safe_load(text.split("\n---\n", 1)[0]) or {}
+
+
+def read_page(path: Path) -> nbformat.NotebookNode | None:
+    """A page as a notebook without results, or None if it is text only.
+
+    Raises:
+        PageError: if it has code cells and no front matter that makes it a notebook. Jupyter Book would
+            show such cells without ever running them.
+    """
+    text = path.read_text()
+    header = front_matter(text)
+    form = header.get("jupytext", {}).get("text_representation", {}).get("format_name")
+    if form == "myst" and "kernelspec" in header:
+        notebook = jupytext.reads(text, fmt="md:myst")
+        for number, cell in enumerate(notebook.cells):
+            cell.id = f"cell-{number}"  # jupytext draws new ones each time
+        return notebook
+    if "{code-cell}" in text:
+        raise PageError(f"{path}: has code cells, wanted the jupytext and kernelspec front matter too")
+    return None
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Its code cells, in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def library_hash(root: Path = ROOT) -> str:
+    """A hash of what every page depends on: the library, its shipped runs and the pinned versions."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    files = [p for p in (root / "enn_lib").rglob("*") if p.suffix in (".py", ".json", ".csv", ".safetensors")]
+    for path in sorted([*files, root / "constraints.txt"]):
+        if "checkpoint" not in path.parts:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def page_key(notebook: nbformat.NotebookNode, library: str) -> str:
+    """A hash of everything the results of a page depend on; its prose and captions are not among it."""
+    cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
+    return hashlib.sha256(json.dumps([library, cells]).encode()).hexdigest()
+
+
+def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> nbformat.NotebookNode:
+    """Run a notebook through papermill in an empty folder, and return it with its results.
+
+    Raises:
+        PageError: naming the cell that failed.
+    """
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.update(ENVIRONMENT)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return execute_notebook(
+                notebook, None, parameters, cwd=folder, progress_bar=False, execution_timeout=CELL_TIMEOUT
+            )
+        except PapermillExecutionError as error:
+            raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None
+
+
+def execute_page(page: str, notebook: nbformat.NotebookNode, key: str, executed: Path) -> str:
+    """Execute one page and keep its results under its key; return what went wrong, or nothing."""
+    started = time.monotonic()
+    try:
+        result = execute(notebook)
+    except Exception as error:  # whatever it was, the other pages go on and the build fails at its end
+        return f"{page}.md: {type(error).__name__}: {error}"
+    result.metadata["enn_book"] = {"key": key}
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    part = executed.with_suffix(".part")
+    nbformat.write(result, part)
+    part.replace(executed)
+    print(f"executed {page}.md in {time.monotonic() - started:.0f} s", flush=True)
+    return ""
+
+
+def execute_stale(notebooks: dict[str, nbformat.NotebookNode], root: Path = ROOT) -> None:
+    """Execute the pages whose results are missing or stale, and give every notebook its results.
+
+    Raises:
+        PageError: naming each page and cell that failed.
+    """
+    library, stale = library_hash(root), {}
+    files = {page: root / "_build" / "executed" / f"{page}.ipynb" for page in notebooks}
+    for page, notebook in notebooks.items():
+        key = page_key(notebook, library)
+        known = files[page].exists() and nbformat.read(files[page], 4).metadata.get("enn_book", {})
+        if not known or known.get("key") != key:
+            stale[page] = key
+    print(f"{len(stale)} of {len(notebooks)} notebooks to execute", flush=True)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        tasks = [pool.submit(execute_page, p, notebooks[p], stale[p], files[p]) for p in stale]
+        failures = [message for task in tasks if (message := task.result())]
+    if failures:
+        raise PageError("\n\n".join(failures))
+    for page, notebook in notebooks.items():
+        done = code_cells(nbformat.read(files[page], 4))
+        for cell, result in zip(code_cells(notebook), done, strict=True):
+            cell.outputs, cell.execution_count = result.outputs, result.execution_count
+
+
+def stage(pages: list[str], target: Path, toc: str, root: Path = ROOT) -> None:
+    """Put together what Jupyter Book reads: settings, executed notebooks, pages of text, static files."""
+    notebooks = {page: read_page(root / f"{page}.md") for page in pages}
+    execute_stale({page: notebook for page, notebook in notebooks.items() if notebook}, root)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("*.md", "*.ipynb", ".*"))
+    (target / "book" / "_static").replace(target / "_static")
+    shutil.copy(root / "_config.yml", target)
+    (target / "_toc.yml").write_text(toc)
+    for page, notebook in notebooks.items():
+        if notebook:
+            nbformat.write(notebook, target / f"{page}.ipynb")
+        else:
+            shutil.copy(root / f"{page}.md", target / f"{page}.md")
+
+
+def render(source: Path, output: Path, *options: str) -> int:
+    """Run Jupyter Book from nothing on a staged source and return its exit status.
+
+    Sphinx warns about a page only when it reads it. From an older environment it would skip a page with
+    a warning and succeed, so there is never an older environment.
+    """
+    for name in ("html", ".doctrees"):
+        shutil.rmtree(output / "_build" / name, ignore_errors=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-q"]
+    done = subprocess.run(
+        [*command, str(source), "--path-output", str(output), *options], stdout=subprocess.DEVNULL
+    )
+    return done.returncode
+
+
+def tree_hash(folder: Path) -> str:
+    """A hash of every file below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(
+            f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def build_book(root: Path = ROOT) -> Path:
+    """Build the whole book, strict; return its first page. Does nothing if nothing has changed."""
+    source, html, stamp = (root / "_build" / name for name in ("source", "html", "html/.built"))
+    stage(toc_pages(root), source, (root / "_toc.yml").read_text(), root)
+    key = tree_hash(source) + library_hash(root)
+    if not stamp.exists() or stamp.read_text() != key:
+        if render(source, root, "-W", "-n", "--keep-going"):
+            raise PageError("Jupyter Book met the errors and warnings above")
+        stamp.write_text(key)
+    return html / "index.html"
+
+
+def build_preview(pages: list[str], root: Path = ROOT) -> Path:
+    """Build some pages only; references to the others stay open. Return the first of them."""
+    first, source = toc_pages(root)[0], root / "_build" / "preview" / "source"
+    pages = [str(Path(page).with_suffix("")) for page in pages]
+    chapters = [{"file": page} for page in pages if page != first]
+    toc = yaml.safe_dump({"format": "jb-book", "root": first, "chapters": chapters})
+    stage([first, *(chapter["file"] for chapter in chapters)], source, toc, root)
+    if render(source, root / "_build" / "preview"):
+        raise PageError("Jupyter Book met the errors above")
+    return root / "_build" / "preview" / "_build" / "html" / f"{pages[0]}.html"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(description="Build the book, or a preview of some of its pages.")
+    parser.add_argument("pages", nargs="*", help="pages to preview, such as book/forces.md")
+    pages = parser.parse_args(arguments).pages
+    (ROOT / "_build").mkdir(exist_ok=True)
+    with (ROOT / "_build" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one build at a time in one tree
+        try:
+            first = build_preview(pages) if pages else build_book()
+        except (PageError, FileNotFoundError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    print(f"the book is at {first}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
