@@ -160,9 +160,14 @@ def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_
 
     Returns:
         Positions in Å, ``(n_configurations, 4, 3)``, float64.
+
+    Raises:
+        ValueError: if a number is out of its range, or `r_min` leaves nothing to accept.
     """
     if n_configurations < 1:
         raise ValueError(f"n_configurations: got {n_configurations}, wanted at least 1")
+    if not (sigma > 0 and r_min >= 0):
+        raise ValueError(f"sigma, r_min: got {sigma}, {r_min}, wanted above 0 and at least 0 Å")
     generator = np.random.default_rng(seed)
     accepted: list[Tensor] = []
     found = 0
@@ -171,6 +176,8 @@ def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_
         closest = relative_vectors(positions).square().sum(dim=-2).amin(dim=-1)
         accepted.append(positions[closest >= r_min**2])
         found += len(accepted[-1])
+        if found == 0:
+            raise ValueError(f"r_min: got {r_min} Å, which rejects all of {len(positions)} configurations")
     return torch.cat(accepted)[:n_configurations].clone()
 
 

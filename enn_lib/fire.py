@@ -52,6 +52,7 @@ class FIRE(torch.optim.Optimizer):
 
     Raises:
         ValueError: if a setting is out of its range or there is more than one parameter group.
+        TypeError: if a parameter is complex.
     """
 
     def __init__(
@@ -100,6 +101,9 @@ class FIRE(torch.optim.Optimizer):
         )
         if len(self.param_groups) != 1:
             raise ValueError(f"params: got {len(self.param_groups)} groups, wanted one")
+        for p in self.param_groups[0]["params"]:
+            if p.is_complex():
+                raise TypeError(f"params: got {p.dtype}, wanted real parameters")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:

@@ -110,5 +110,5 @@ def test_a_scale_for_each_component_fails():
 
 
 def test_a_dtype_without_a_tolerance_is_refused():
-    with pytest.raises(TypeError, match="inputs: got torch.float16, wanted one of torch.float32"):
+    with pytest.raises(TypeError, match=r"inputs: got torch\.float16, wanted one of torch\.float32"):
         assert_equivariant(lambda x: x, torch.ones(3, 2, dtype=torch.float16))

@@ -163,7 +163,7 @@ def test_another_dtype_than_that_of_the_parameters_is_refused(dtype):
 
 @pytest.mark.parametrize("widths", [(), (6,)])
 def test_a_network_without_two_layers_of_vectors_is_refused(widths):
-    with pytest.raises(ValueError, match="widths: got .*, wanted at least an input and an output"):
+    with pytest.raises(ValueError, match=r"widths: got .*, wanted at least an input and an output"):
         ENN(widths)
 
 
@@ -178,5 +178,5 @@ def test_a_dimension_of_zero_is_refused():
 
 
 def test_an_unknown_dtype_is_refused():
-    with pytest.raises(TypeError, match="dtype: got torch.int32, wanted one of torch.float32"):
+    with pytest.raises(TypeError, match=r"dtype: got torch\.int32, wanted one of torch\.float32"):
         ENN((6, 4), dtype=torch.int32)
