@@ -43,12 +43,17 @@ def read_csv(path: Path) -> dict[str, list[float]]:
     """Read a table of numbers as one list a column.
 
     Raises:
-        ValueError: if a row has another length than the header, or an entry is no number.
+        ValueError: if there is no header, a row has another length, or an entry is no number.
     """
-    with open(path, newline="") as file:
-        reader = csv.reader(file)
-        columns = next(reader)
-        rows = [[float(entry) for entry in row] for row in reader]
+    try:
+        with open(path, newline="") as file:
+            reader = csv.reader(file)
+            columns = next(reader, None)
+            rows = [[float(entry) for entry in row] for row in reader]
+    except ValueError as error:
+        raise ValueError(f"{path}: not a table of numbers ({error})") from error
+    if columns is None:
+        raise ValueError(f"{path}: got an empty file, wanted a table with a header")
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"{path}: got a row that is not as long as the header {columns}")
     return {name: [row[k] for row in rows] for k, name in enumerate(columns)}
@@ -119,4 +124,7 @@ def load_state(path: Path):
             return {build(k): build(v) for k, v in content}
         return {"list": list, "tuple": tuple}[kind](build(v) for v in content)
 
-    return build(json.loads(metadata["skeleton"]))
+    try:
+        return build(json.loads(metadata["skeleton"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a saved state (its skeleton is foreign: {error!r})") from error
