@@ -7,127 +7,34 @@ papermill executes the page, two pages at a time, one thread each, so that the n
 the number of cores. What Jupyter Book reads is put together in ``_build/source``.
 
     python tools/build_book.py               the whole book, strict, into _build/html
-    python tools/build_book.py book/forces   a preview of some pages, into _build/preview/html
+    python tools/build_book.py book/forces   a preview of some pages, into _build/preview
 """
 
 import argparse
 import fcntl
 import hashlib
-import json
 import multiprocessing
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import jupytext
 import nbformat
 import yaml
-
-ROOT = Path(__file__).resolve().parents[1]
-
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # the same sums in the same order, however many cores there are
-    "TQDM_DISABLE": "1",  # a progress bar is different each time
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one of the reader's
-}
-"""The surroundings in which a page is executed, here and in the tests."""
-
-CELL_TIMEOUT = 600
-"""Seconds after which a cell counts as hung."""
-
-
-class PageError(Exception):
-    """A page cannot be read, or one of its cells failed."""
-
-
-def toc_pages(root: Path = ROOT) -> list[str]:
-    """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
-
-    def walk(node) -> Iterator[str]:
-        for key, value in node.items():
-            if key in ("root", "file"):
-                yield value
-            elif isinstance(value, list):
-                for item in value:
-                    yield from walk(item)
-
-    return list(walk(yaml.safe_load((root / "_toc.yml").read_text())))
-
-
-def front_matter(text: str) -> dict:
-    """The YAML block between two lines of dashes at the head of a page; empty if there is none."""
-    if not text.startswith("---\n"):
-        return {}
-    return yaml.safe_load(text.split("\n---\n", 1)[0]) or {}
-
-
-def read_page(path: Path) -> nbformat.NotebookNode | None:
-    """A page as a notebook without results, or None if it is text only.
-
-    Raises:
-        PageError: if it has code cells and no front matter that makes it a notebook. Jupyter Book would
-            show such cells without ever running them.
-    """
-    text = path.read_text()
-    header = front_matter(text)
-    form = header.get("jupytext", {}).get("text_representation", {}).get("format_name")
-    if form == "myst" and "kernelspec" in header:
-        notebook = jupytext.reads(text, fmt="md:myst")
-        for number, cell in enumerate(notebook.cells):
-            cell.id = f"cell-{number}"  # jupytext draws new ones each time
-        return notebook
-    if "{code-cell}" in text:
-        raise PageError(f"{path}: has code cells, wanted the jupytext and kernelspec front matter too")
-    return None
-
-
-def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Its code cells, in order."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def library_hash(root: Path = ROOT) -> str:
-    """A hash of what every page depends on: the library, its shipped runs and the pinned versions."""
-    digest = hashlib.sha256(platform.python_version().encode())
-    files = [p for p in (root / "enn_lib").rglob("*") if p.suffix in (".py", ".json", ".csv", ".safetensors")]
-    for path in sorted([*files, root / "constraints.txt"]):
-        if "checkpoint" not in path.parts:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def page_key(notebook: nbformat.NotebookNode, library: str) -> str:
-    """A hash of everything the results of a page depend on; its prose and captions are not among it."""
-    cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
-    return hashlib.sha256(json.dumps([library, cells]).encode()).hexdigest()
-
-
-def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> nbformat.NotebookNode:
-    """Run a notebook through papermill in an empty folder, and return it with its results.
-
-    Raises:
-        PageError: naming the cell that failed.
-    """
-    from papermill import execute_notebook
-    from papermill.exceptions import PapermillExecutionError
-
-    os.environ.update(ENVIRONMENT)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return execute_notebook(
-                notebook, None, parameters, cwd=folder, progress_bar=False, execution_timeout=CELL_TIMEOUT
-            )
-        except PapermillExecutionError as error:
-            raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None
+from pages import (
+    ENVIRONMENT,
+    ROOT,
+    PageError,
+    code_cells,
+    execute,
+    library_hash,
+    page_key,
+    read_page,
+    toc_pages,
+)
 
 
 def execute_page(page: str, notebook: nbformat.NotebookNode, key: str, executed: Path) -> str:
@@ -176,7 +83,7 @@ def stage(pages: list[str], target: Path, toc: str, root: Path = ROOT) -> None:
     notebooks = {page: read_page(root / f"{page}.md") for page in pages}
     execute_stale({page: notebook for page, notebook in notebooks.items() if notebook}, root)
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("*.md", "*.ipynb", ".*"))
+    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("*.md", "*.yml", ".*"))
     (target / "book" / "_static").replace(target / "_static")
     shutil.copy(root / "_config.yml", target)
     (target / "_toc.yml").write_text(toc)
@@ -226,14 +133,14 @@ def build_book(root: Path = ROOT) -> Path:
 
 def build_preview(pages: list[str], root: Path = ROOT) -> Path:
     """Build some pages only; references to the others stay open. Return the first of them."""
-    first, source = toc_pages(root)[0], root / "_build" / "preview" / "source"
     pages = [str(Path(page).with_suffix("")) for page in pages]
+    first, folder = toc_pages(root)[0], root / "_build" / "preview" / Path(pages[0]).name
     chapters = [{"file": page} for page in pages if page != first]
     toc = yaml.safe_dump({"format": "jb-book", "root": first, "chapters": chapters})
-    stage([first, *(chapter["file"] for chapter in chapters)], source, toc, root)
-    if render(source, root / "_build" / "preview"):
+    stage([first, *(chapter["file"] for chapter in chapters)], folder / "source", toc, root)
+    if render(folder / "source", folder):
         raise PageError("Jupyter Book met the errors above")
-    return root / "_build" / "preview" / "_build" / "html" / f"{pages[0]}.html"
+    return folder / "_build" / "html" / f"{pages[0]}.html"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -241,9 +148,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the book, or a preview of some of its pages.")
     parser.add_argument("pages", nargs="*", help="pages to preview, such as book/forces.md")
     pages = parser.parse_args(arguments).pages
-    (ROOT / "_build").mkdir(exist_ok=True)
-    with (ROOT / "_build" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one build at a time in one tree
+    os.environ.update(ENVIRONMENT)
+    Path(ENVIRONMENT["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
+    with (ROOT / "_build" / f"{Path(pages[0]).stem if pages else 'book'}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one build of one thing at a time
         try:
             first = build_preview(pages) if pages else build_book()
         except (PageError, FileNotFoundError) as error:

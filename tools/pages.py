@@ -1,0 +1,118 @@
+"""The pages of the book: which there are, what their results depend on, and how they are executed."""
+
+import hashlib
+import json
+import platform
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # the same sums in the same order, however many cores there are
+    "TQDM_DISABLE": "1",  # a progress bar is different each time
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one of the reader's
+    "IPYTHONDIR": str(ROOT / "_build" / "ipython"),  # nor the reader's settings of IPython
+}
+"""The surroundings in which a page is executed, here and in the tests."""
+
+CELL_TIMEOUT = 600
+"""Seconds after which a cell counts as hung."""
+
+
+class PageError(Exception):
+    """A page cannot be read, or one of its cells failed."""
+
+
+def toc_pages(root: Path = ROOT) -> list[str]:
+    """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
+
+    def walk(node) -> Iterator[str]:
+        for key, value in node.items():
+            if key in ("root", "file"):
+                yield value
+            elif isinstance(value, list):
+                for item in value:
+                    yield from walk(item)
+
+    return list(walk(yaml.safe_load((root / "_toc.yml").read_text())))
+
+
+def front_matter(text: str) -> dict:
+    """The YAML block between two lines of dashes at the head of a page; empty if there is none."""
+    if not text.startswith("---\n"):
+        return {}
+    return yaml.safe_load(text.split("\n---\n", 1)[0]) or {}
+
+
+def read_page(path: Path) -> nbformat.NotebookNode | None:
+    """A page as a notebook without results, or None if it is text only.
+
+    Raises:
+        PageError: if it has code cells and no front matter that makes it a notebook. Jupyter Book would
+            show such cells without ever running them.
+    """
+    text = path.read_text()
+    header = front_matter(text)
+    form = header.get("jupytext", {}).get("text_representation", {}).get("format_name")
+    if form == "myst" and "kernelspec" in header:
+        notebook = jupytext.reads(text, fmt="md:myst")
+        for number, cell in enumerate(notebook.cells):
+            cell.id = f"cell-{number}"  # jupytext draws new ones each time
+        return notebook
+    if re.search(r"^[`:]{3,}\{code-cell\}", text, re.MULTILINE):
+        raise PageError(f"{path}: has code cells, wanted the jupytext and kernelspec front matter too")
+    return None
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Its code cells, in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def library_hash(root: Path = ROOT) -> str:
+    """A hash of what every page depends on: the library, its shipped runs and the pinned versions."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    files = [p for p in (root / "enn_lib").rglob("*") if p.suffix in (".py", ".json", ".csv", ".safetensors")]
+    for path in sorted([*files, root / "constraints.txt"]):
+        if "checkpoint" not in path.parts:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def page_key(notebook: nbformat.NotebookNode, library: str) -> str:
+    """A hash of everything the results of a page depend on; its prose and captions are not among it."""
+    cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
+    return hashlib.sha256(json.dumps([library, cells]).encode()).hexdigest()
+
+
+def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> nbformat.NotebookNode:
+    """Run a notebook through papermill in an empty folder, and return it with its results.
+
+    Raises:
+        PageError: naming the cell that failed.
+    """
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return execute_notebook(
+                notebook,
+                None,
+                parameters,
+                cwd=folder,
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT,
+                extra_arguments=["--log-level=ERROR"],
+            )
+        except PapermillExecutionError as error:
+            raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None
