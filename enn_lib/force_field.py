@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from enn_lib.argon import N_ATOMS, Scales, check_positions, relative_vectors
+from enn_lib.argon import N_ATOMS, PAIRS, Scales, check_positions, relative_vectors
 from enn_lib.network import ENN
 
 
@@ -26,9 +26,17 @@ class NetworkForceField:
     Attributes:
         network: 6 vectors in, 4 vectors out, n = 3.
         scales: the scales it was trained with.
+
+    Raises:
+        ValueError: if the network has another n or other widths at its ends.
     """
 
     def __init__(self, network: ENN, scales: Scales):
+        if network.n != 3 or (network.widths[0], network.widths[-1]) != (len(PAIRS), N_ATOMS):
+            raise ValueError(
+                f"network: got n = {network.n} and widths {network.widths}, wanted n = 3, "
+                f"{len(PAIRS)} relative vectors in and {N_ATOMS} forces out"
+            )
         self.network = network
         self.scales = scales
 
