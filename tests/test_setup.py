@@ -1,0 +1,167 @@
+"""The files that make the environment agree with each other, and with what the README says."""
+
+import re
+import subprocess
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pages import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    canonicalize_name(requirement.name): requirement
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+    for requirement in [Requirement(line)]
+}
+DIRECT = [
+    Requirement(line)
+    for group in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for line in group
+]
+TRACKED = subprocess.run(
+    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split("\0")[:-1]
+TEXTS = {
+    name: (ROOT / name).read_text()
+    for name in TRACKED
+    if (ROOT / name).is_file() and not name.endswith((".safetensors", ".png"))
+}
+URL = yaml.safe_load(TEXTS["_config.yml"])["repository"]["url"]
+
+
+def version(pin: Requirement) -> str:
+    """The version of a pin, such as 1.2 of ``name==1.2``."""
+    (specifier,) = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+@pytest.mark.parametrize("requirement", DIRECT, ids=str)
+def test_every_dependency_is_pinned_to_a_version_it_allows(requirement):
+    pin = PINS[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version(pin))
+
+
+def test_torch_is_the_same_exact_version_everywhere():
+    """A looser range takes a build for GPUs of several GB; a local version such as +cpu is on no index."""
+    (torch,) = (requirement for requirement in DIRECT if requirement.name == "torch")
+    assert str(torch.specifier) == str(PINS["torch"].specifier) == f"=={version(PINS['torch'])}"
+    assert "+" not in version(PINS["torch"])
+
+
+def test_pins_are_exact_versions_from_no_particular_place():
+    for pin in PINS.values():
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version(pin)), pin
+        assert pin.url is None
+
+
+def test_what_is_installed_is_what_is_pinned():
+    for name, pin in PINS.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        assert installed.split("+")[0] == version(pin), name
+
+
+def test_what_the_project_needs_is_pinned_to_the_last_dependency():
+    """Walk the installed packages from the project's own dependencies: nothing floats."""
+    waiting, seen = list(DIRECT), set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        extras = requirement.extras or {""}
+        if not any(requirement.marker is None or requirement.marker.evaluate({"extra": e}) for e in extras):
+            continue
+        key = (name, frozenset(extras))
+        if key in seen or name == "pip":
+            continue
+        seen.add(key)
+        assert name in PINS, f"{name} is not in constraints.txt"
+        try:
+            needed = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for line in needed:
+            child = Requirement(line)
+            if child.marker is None or any(child.marker.evaluate({"extra": e}) for e in extras):
+                child.marker = None
+                waiting.append(child)
+    assert len(seen) > 50
+
+
+def test_the_conda_environment_leaves_every_version_to_the_constraints():
+    environment = yaml.safe_load(TEXTS["environment.yml"])
+    python, pip, through_pip = environment["dependencies"]
+    assert pip == "pip"
+    assert through_pip == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
+    assert "-c constraints.txt -e '.[book,test]'" in TEXTS["Makefile"], "make setup installs the same"
+    assert PROJECT["requires-python"] == f">={python.removeprefix('python=')}"
+    assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_oldest_python_is_the_same_everywhere():
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert f"({oldest.replace('.', ', ')})" in TEXTS["Makefile"]
+    assert f"py{oldest.replace('.', '')}" in TEXTS["pyproject.toml"]
+    assert f"Python {oldest}" in TEXTS["README.md"]
+
+
+def test_every_dependency_has_its_reason_beside_it():
+    for requirement in DIRECT:
+        assert re.search(
+            rf'"{re.escape(requirement.name)}\b[^"]*"[],]*\s*# \w.{{5,}}', TEXTS["pyproject.toml"]
+        ), f"{requirement.name} has no reason"
+
+
+def test_the_public_address_is_written_once():
+    """README, badges and links are read on the site or in a clone; none needs a second copy."""
+    address = re.sub(r"^https?://", "", URL).rstrip("/")
+    copies = [name for name, text in TEXTS.items() for _ in re.finditer(re.escape(address), text)]
+    assert copies == ["_config.yml"]
+
+
+def test_no_file_names_a_place_of_the_machine_it_was_written_on():
+    places = r"(?<![\w.])/(?:work|home|root|Users|tmp|opt)/\w|file:///|\w*pypi\.\w+|index-url|download\.py\w+"
+    found = {
+        f"{name}: {match.group()}"
+        for name, text in TEXTS.items()
+        if name != "tests/test_setup.py"
+        for match in re.finditer(places, text)
+    }
+    assert not found
+
+
+def test_commands_of_the_readme_are_targets_of_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", TEXTS["Makefile"], re.MULTILINE))
+    for name in ("README.md", ".ci/run", "book/reproduce.md"):
+        commands = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXTS[name], re.MULTILINE))
+        assert commands, name
+        assert commands <= targets, name
+
+
+def test_the_code_in_the_readme_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
+    exec(code, {})
+
+
+def test_settings_of_the_book_have_no_unknown_key():
+    """Jupyter Book passes over a key it does not know without a word."""
+    from jupyter_book.config import get_validator
+
+    assert not list(get_validator().iter_errors(yaml.safe_load(TEXTS["_config.yml"])))
+
+
+def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
+    done = subprocess.run(
+        ["make", "setup", "PYTHON=false", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode
+    assert "got 'false', wanted Python 3.11 or later" in done.stderr
+    assert not (tmp_path / "venv").exists()
