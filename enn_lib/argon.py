@@ -14,7 +14,7 @@ from torch import Tensor
 
 N_ATOMS = 4
 PAIRS = tuple(combinations(range(N_ATOMS), 2))
-"""The pairs (i, j) in the order of Eq. 41: 12, 13, 14, 23, 24, 34 (counted from zero)."""
+"""The pairs (i, j) in the order 12, 13, 14, 23, 24, 34 of Eq. 41 (counted from zero)."""
 
 
 def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
@@ -85,7 +85,7 @@ class LennardJones:
 
 
 ARGON = LennardJones(epsilon=120 * units.kB, r0=3.4)
-"""The paper's argon: epsilon / k_B = 120 K, r_0 = 3.4 Å (sec. 4.1)."""
+"""The paper's argon, epsilon / k_B = 120 K and r_0 = 3.4 Å (sec. 4.1)."""
 
 ARGON_MASS = 39.948
 """The mass of an argon atom, u (sec. 4.3)."""
@@ -144,8 +144,10 @@ class ArgonData:
     scales: Scales
 
 
-def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_min: float = 2.8) -> Tensor:
-    """Draw configurations of four atoms as sec. 4.1 does.
+def sample_positions(
+    n_configurations: int, seed: int, *, sigma: float = 3.0, r_min: float = 2.8, n_atoms: int = N_ATOMS
+) -> Tensor:
+    """Draw configurations of atoms as sec. 4.1 does for four.
 
     Every coordinate is Gaussian with mean 0 and standard deviation `sigma`; a configuration with any
     pair closer than `r_min` is discarded and drawn anew, until `n_configurations` are accepted.
@@ -157,9 +159,10 @@ def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_
         seed: of the generator.
         sigma: Å.
         r_min: Å.
+        n_atoms: in each configuration, at least 2. The more, the fewer are accepted.
 
     Returns:
-        Positions in Å, ``(n_configurations, 4, 3)``, float64.
+        Positions in Å, ``(n_configurations, n_atoms, 3)``, float64.
 
     Raises:
         ValueError: if a number is out of its range, or `r_min` leaves nothing to accept.
@@ -168,13 +171,14 @@ def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_
         raise ValueError(f"n_configurations: got {n_configurations}, wanted at least 1")
     if not (sigma > 0 and r_min >= 0):
         raise ValueError(f"sigma, r_min: got {sigma}, {r_min}, wanted above 0 and at least 0 Å")
+    if n_atoms < 2:
+        raise ValueError(f"n_atoms: got {n_atoms}, wanted at least 2")
     generator = np.random.default_rng(seed)
     accepted: list[Tensor] = []
     found = 0
     while found < n_configurations:
-        positions = torch.from_numpy(generator.normal(0.0, sigma, (10_000, N_ATOMS, 3)))
-        closest = relative_vectors(positions).square().sum(dim=-2).amin(dim=-1)
-        accepted.append(positions[closest >= r_min**2])
+        positions = torch.from_numpy(generator.normal(0.0, sigma, (10_000, n_atoms, 3)))
+        accepted.append(positions[smallest_distance(positions) >= r_min])
         found += len(accepted[-1])
         if found == 0:
             raise ValueError(f"r_min: got {r_min} Å, which rejects all of {len(positions)} configurations")
@@ -182,8 +186,9 @@ def sample_positions(n_configurations: int, seed: int, *, sigma: float = 3.0, r_
 
 
 def smallest_distance(positions: Tensor) -> Tensor:
-    """The smallest pair distance, Å, of each configuration: ``(..., 4, 3)`` -> ``(...)``."""
-    return relative_vectors(positions).square().sum(dim=-2).amin(dim=-1).sqrt()
+    """The smallest pair distance, Å, of each configuration: ``(..., atoms, 3)`` -> ``(...)``."""
+    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+    return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).amin(dim=-1).sqrt()
 
 
 @cache

@@ -132,15 +132,15 @@ def build_book(root: Path = ROOT) -> Path:
 
 
 def build_preview(pages: list[str], root: Path = ROOT) -> Path:
-    """Build some pages only; references to the others stay open. Return the first of them."""
-    pages = [str(Path(page).with_suffix("")) for page in pages]
-    first, folder = toc_pages(root)[0], root / "_build" / "preview" / Path(pages[0]).name
-    chapters = [{"file": page} for page in pages if page != first]
-    toc = yaml.safe_dump({"format": "jb-book", "root": first, "chapters": chapters})
-    stage([first, *(chapter["file"] for chapter in chapters)], folder / "source", toc, root)
+    """Build some pages and the bibliography; references to others stay open. Return the first page."""
+    first, wanted = toc_pages(root)[0], [f"book/{Path(page).stem}" for page in pages]
+    others = [page for page in dict.fromkeys([*wanted, "book/references"]) if page != first]
+    toc = yaml.safe_dump({"format": "jb-book", "root": first, "chapters": [{"file": p} for p in others]})
+    folder = root / "_build" / "preview" / Path(wanted[0]).name
+    stage([first, *others], folder / "source", toc, root)
     if render(folder / "source", folder):
         raise PageError("Jupyter Book met the errors above")
-    return folder / "_build" / "html" / f"{pages[0]}.html"
+    return folder / "_build" / "html" / f"{wanted[0]}.html"
 
 
 def main(arguments: list[str] | None = None) -> int:
