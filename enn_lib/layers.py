@@ -13,7 +13,7 @@ from torch import Tensor, nn
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 SMALLEST_LENGTH = {torch.float32: 1e-12, torch.float64: 1e-100}
-"""Shorter vectors have no direction, since the inverse cube in their unit vector's gradient would overflow."""
+"""Shorter vectors have no direction, as the inverse cube in their unit vector's gradient would overflow."""
 
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
