@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP) ## execute what is stale and build the book, strict
 	@$(BIN)/python tools/build_book.py
 
-preview: $(STAMP) ## build some pages only: make preview PAGES="book/forces book/energy"
+preview: $(STAMP) ## build some pages quickly: make preview PAGES="forces energy"
 	@$(BIN)/python tools/build_book.py $(PAGES)
 
 test: $(STAMP) ## style, the library's tests, and every page at small size
@@ -37,7 +37,7 @@ test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/test_book.py
 
-check-book: $(STAMP) ## look at the built book: pages, figures, links, nothing from elsewhere
+check-book: book ## look at the built book: pages, figures, links, nothing from elsewhere
 	$(BIN)/python -m pytest tests/test_book.py
 
 format: $(STAMP) ## let ruff put the code in order
