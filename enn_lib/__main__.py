@@ -1,29 +1,25 @@
 """The command line: ``python -m enn_lib train | evaluate | runs``."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from enn_lib.evaluation import write_metrics
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
+from enn_lib.storage import read_json
 from enn_lib.training import Config, train
 
 
 def _train(arguments: argparse.Namespace) -> None:
     """Train, or resume, and say how to go on."""
     source = Path(arguments.config)
-    if not source.exists():
+    if not source.is_file():
         source = SHIPPED / arguments.config / "config.json"
-    if not source.exists():
+    if not source.is_file():
         raise FileNotFoundError(
             f"--config: got {arguments.config!r}, wanted a JSON file or one of {', '.join(shipped_runs())}"
         )
-    try:
-        values = json.loads(source.read_text())
-    except ValueError as error:
-        raise ValueError(f"{source}: not a JSON file ({error})") from error
-    config = Config.from_dict(values)
+    config = Config.from_dict(read_json(source))
     trainer = train(config, arguments.out, max_minutes=arguments.max_minutes)
     done = trainer.iteration == config.iterations
     print(
@@ -101,8 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         parsed.function(parsed)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

@@ -1,6 +1,5 @@
 """A training run on disk: load, check, list."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from enn_lib.argon import Scales
 from enn_lib.force_field import NetworkForceField
 from enn_lib.network import ENN
-from enn_lib.storage import load_tensors, read_csv
+from enn_lib.storage import load_tensors, read_csv, read_json
 from enn_lib.training import HISTORY_COLUMNS, Config, build_network
 
 SHIPPED = Path(__file__).parent / "runs"
@@ -71,17 +70,22 @@ def load_run(name_or_path: str | Path) -> Run:
     if missing:
         raise FileNotFoundError(f"{path}: not a run, {', '.join(missing)} missing")
 
-    values = _read_json(path / "config.json")
-    config = Config.from_dict(values)
+    values = read_json(path / "config.json")
+    try:
+        config = Config.from_dict(values)
+        network = build_network(config)
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'}: {error}") from error
     history = read_csv(path / "history.csv")
     if tuple(history) != HISTORY_COLUMNS:
         raise ValueError(f"{path / 'history.csv'}: got columns {tuple(history)}, wanted {HISTORY_COLUMNS}")
+    if not history["iteration"]:
+        raise ValueError(f"{path / 'history.csv'}: got no rows, wanted at least the start")
     tensors, metadata = load_tensors(path / "model.safetensors")
-    network = build_network(config)
     try:
         network.load_state_dict(tensors)
         scales = Scales(float(metadata["position_scale"]), float(metadata["force_scale"]))
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path / 'model.safetensors'}: does not fit config.json (widths {config.widths}): {error}"
         ) from error
@@ -91,20 +95,10 @@ def load_run(name_or_path: str | Path) -> Run:
         config=config,
         provenance=values.get("provenance", {}),
         history=history,
-        metrics=_read_json(metrics) if metrics.exists() else {},
+        metrics=read_json(metrics) if metrics.exists() else {},
         scales=scales,
         network=network,
     )
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: got a {type(value).__name__}, wanted a JSON object")
-    return value
 
 
 def shipped_runs() -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,6 +30,21 @@ def write_json(path: Path, value: dict) -> None:
     """Write `value` as indented JSON."""
     with replacing(path) as part:
         part.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: if the file is no JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: got a {type(value).__name__}, wanted a JSON object")
+    return value
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
@@ -84,15 +100,19 @@ def save_state(path: Path, state) -> None:
     """Write a nest of dicts, lists, tuples, tensors, numbers and strings, exactly and without pickle.
 
     The tensors become the tensors of a safetensors file and the skeleton its metadata, so that the
-    whole is one file and one rename.
+    whole is one file and one rename. A tensor that lies in memory by columns comes back so: a product
+    with it is rounded otherwise than one with its copy by rows, and SOAP keeps such tensors.
     """
     tensors: dict[str, Tensor] = {}
 
     def strip(value):
         if isinstance(value, Tensor):
+            name = str(len(tensors))
+            order = sorted(range(value.ndim), key=value.stride, reverse=True)
             # safetensors refuses tensors that share memory.
-            tensors[str(len(tensors))] = value.detach().clone()
-            return {"tensor": str(len(tensors) - 1)}
+            tensors[name] = value.detach().permute(order).clone(memory_format=torch.contiguous_format)
+            is_by_rows = order == list(range(value.ndim))
+            return {"tensor": name} if is_by_rows else {"permuted": [name, order]}
         if isinstance(value, dict):
             return {"dict": [[strip(k), strip(v)] for k, v in value.items()]}
         if isinstance(value, (list, tuple)):
@@ -120,6 +140,9 @@ def load_state(path: Path):
         ((kind, content),) = value.items()
         if kind == "tensor":
             return tensors[content]
+        if kind == "permuted":
+            name, order = content
+            return tensors[name].permute([order.index(k) for k in range(len(order))])
         if kind == "dict":
             return {build(k): build(v) for k, v in content}
         return {"list": list, "tuple": tuple}[kind](build(v) for v in content)

@@ -5,13 +5,16 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+import sysconfig
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from types import NoneType, UnionType
+from typing import Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +25,7 @@ from enn_lib.argon import ArgonData, Configurations, generate_data
 from enn_lib.fire import FIRE, Order
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import S4, relabel
-from enn_lib.storage import load_state, save_state, save_tensors, write_csv, write_json
+from enn_lib.storage import load_state, read_json, save_state, save_tensors, write_csv, write_json
 
 HISTORY_COLUMNS = (
     "iteration",
@@ -98,22 +101,16 @@ class Config:
     compile: bool = True
 
     def __post_init__(self):
-        object.__setattr__(self, "widths", tuple(self.widths))
-        choices = {
-            "output_activation": ("identity", "softsign"),
-            "dtype": ("float32", "float64"),
-            "optimiser": ("fire", "adam", "muon", "soap"),
-            "loss": ("mean", "sum"),
-            "schedule": ("constant", "cosine"),
-            "fire_order": ("appendix", "semi_implicit", "ase"),
-        }
-        for name, wanted in choices.items():
-            if getattr(self, name) not in wanted:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted one of {', '.join(wanted)}")
+        if isinstance(self.widths, list):  # as JSON has it
+            object.__setattr__(self, "widths", tuple(self.widths))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not _is_a(field.type, value):
+                raise ValueError(f"{field.name}: got {value!r}, wanted {_describe(field.type)}")
         for name in ("iterations", "chunk_size", "checkpoint_every", "points_per_decade", "threads"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+            if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted a whole number of at least 1")
-        if self.widths[0] != 6 or self.widths[-1] != 4:
+        if len(self.widths) < 2 or self.widths[0] != 6 or self.widths[-1] != 4:
             raise ValueError(f"widths: got {self.widths}, wanted 6 relative vectors in and 4 forces out")
         if self.optimiser == "fire" and self.batch_size is not None:
             raise ValueError(
@@ -135,6 +132,31 @@ class Config:
             known = ", ".join(f.name for f in fields(cls))
             raise ValueError(f"config: got unknown key {', '.join(unknown)}; wanted some of {known}")
         return cls(**settings)
+
+
+def _is_a(kind, value) -> bool:
+    """Whether `value` is what the annotation `kind` of a setting says."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is UnionType:
+        return any(_is_a(option, value) for option in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(get_args(kind)[0], entry) for entry in value)
+    if isinstance(value, bool):  # to Python it is an int
+        return kind is bool
+    return (
+        isinstance(value, (int, float)) and math.isfinite(value) if kind is float else isinstance(value, kind)
+    )
+
+
+def _describe(kind) -> str:
+    """The annotation of a setting in words."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is UnionType:
+        return " or ".join(map(_describe, get_args(kind)))
+    words = {int: "a whole number", float: "a finite number", bool: "true or false", NoneType: "null"}
+    return words.get(kind, "a list of whole numbers")
 
 
 def build_network(config: Config) -> ENN:
@@ -163,18 +185,29 @@ def build_optimiser(config: Config, network: nn.Module) -> torch.optim.Optimizer
         return torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     if config.optimiser == "muon":
         return torch.optim.Muon(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    # Optional: most readers never train with SOAP.
-    from pytorch_optimizer import SOAP
+    try:  # optional: most readers never train with SOAP
+        from pytorch_optimizer import SOAP
+    except ImportError as error:
+        raise ValueError(
+            f"optimiser: got 'soap', wanted its package, pip install 'enn-lib[soap]' ({error})"
+        ) from error
 
     return SOAP(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
 
 
 def compile_if_possible(function: Callable, wanted: bool = True) -> Callable:
-    """``torch.compile`` the function where a C++ compiler exists; otherwise return it, with a warning."""
+    """``torch.compile`` the function where that can work; otherwise return it, with a warning.
+
+    It needs a C++ compiler, looked for as torch does, and the headers of Python.
+    """
     if not wanted:
         return function
-    if shutil.which(os.environ.get("CXX", "c++")) is None:
-        warnings.warn("no C++ compiler found (CXX or c++): training without torch.compile", stacklevel=2)
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if shutil.which(compiler) is None or not headers.exists():
+        warnings.warn(
+            f"no C++ compiler {compiler} or no {headers.name}: training without torch.compile", stacklevel=2
+        )
         return function
     return torch.compile(function, dynamic=False)
 
@@ -293,16 +326,12 @@ class Trainer:
             group["dt"] if self.config.optimiser == "fire" else group["lr"],
             round(self.seconds, 1),
         )
-        if not (math.isfinite(row[3]) and math.isfinite(row[4])):
-            raise FloatingPointError(
-                f"the loss is not finite at iteration {self.iteration}: training diverged"
-            )
+        _check_finite(row[3] + row[4], self)
         self.history.append(row)
 
     def state_dict(self) -> dict:
         """All that the next iteration depends on, and the history."""
         return {
-            "config": {**asdict(self.config), "widths": list(self.config.widths)},
             "network": dict(self.network.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "generator": self._generator.get_state(),
@@ -351,7 +380,8 @@ def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint" / "state.safetensors"
-    strangers = {p.name for p in folder.iterdir()} - {
+    # A kill may leave a half-written file beside the whole one.
+    strangers = {p.name.removesuffix(".part") for p in folder.iterdir()} - {
         "config.json", "history.csv", "model.safetensors", "metrics.json", "checkpoint",
     }  # fmt: skip
     if strangers:
@@ -360,22 +390,24 @@ def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> 
         )
     if (folder / "model.safetensors").exists() and not checkpoint.exists():
         raise ValueError(f"{folder}: holds a finished run; wanted a new folder")
+    if (folder / "config.json").exists():
+        _check_same(config, Config.from_dict(read_json(folder / "config.json")), folder)
     torch.set_num_threads(config.threads)
     trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed))
     if checkpoint.exists():
-        state = load_state(checkpoint)
-        _check_same(config, Config.from_dict(state["config"]), folder)
-        trainer.load_state_dict(state)
+        trainer.load_state_dict(load_state(checkpoint))
     else:
         checkpoint.parent.mkdir(exist_ok=True)
         write_json(folder / "config.json", {**asdict(config), "provenance": provenance()})
         trainer.record()
+    (folder / "metrics.json").unlink(missing_ok=True)  # of weights that are about to change
 
     logged = logged_iterations(config.iterations, config.points_per_decade)
     earlier, start = trainer.seconds, time.perf_counter()
     with tqdm(total=config.iterations, initial=trainer.iteration, unit="it") as bar:
         while trainer.iteration < config.iterations:
             loss = trainer.step()
+            _check_finite(loss, trainer)
             trainer.seconds = earlier + time.perf_counter() - start
             bar.update()
             if trainer.iteration in logged:
@@ -394,11 +426,19 @@ def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> 
     return trainer
 
 
+def _check_finite(loss: float, trainer: Trainer) -> None:
+    """Raise FloatingPointError if the loss or a parameter is not finite."""
+    if not (math.isfinite(loss) and all(p.isfinite().all() for p in trainer.network.parameters())):
+        raise FloatingPointError(
+            f"the loss or a weight is not finite at iteration {trainer.iteration}: training diverged"
+        )
+
+
 def _save(trainer: Trainer, folder: Path, checkpoint: Path) -> None:
-    """Write the model and the history, and last the checkpoint that makes them official."""
+    """Write the checkpoint, and then the model: so a model without a checkpoint is always a finished one."""
+    save_state(checkpoint, trainer.state_dict())
     save_model(folder / "model.safetensors", trainer)
     write_csv(folder / "history.csv", HISTORY_COLUMNS, trainer.history)
-    save_state(checkpoint, trainer.state_dict())
 
 
 def save_model(path: Path, trainer: Trainer) -> None:

@@ -157,6 +157,16 @@ def test_any_nest_of_tensors_numbers_and_strings_comes_back_exactly(state, folde
     assert_same(load_state(folder / "state"), state)
 
 
+@given(order=st.permutations(range(4)))
+def test_the_order_in_memory_comes_back(order, folder):
+    """Sums over another order are rounded otherwise, and training would not resume bit for bit."""
+    tensor = torch.arange(120.0).reshape(2, 3, 4, 5).permute(order)
+    save_state(folder / "state", {"a": tensor})
+    actual = load_state(folder / "state")["a"]
+    assert actual.equal(tensor)
+    assert actual.stride() == tensor.stride()
+
+
 def test_tensors_that_share_memory_come_back(tmp_path):
     whole = torch.arange(6.0).reshape(2, 3)
     save_state(tmp_path / "state", {"whole": whole, "row": whole[1], "turned": whole.T})
