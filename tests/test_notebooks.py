@@ -78,6 +78,14 @@ def test_a_page_has_checks_that_can_fail(page):
 
 
 @every_page
+def test_the_code_of_a_page_is_in_the_style_of_the_library(page, tmp_path):
+    nbformat.write(read_page(PAGES[page]), tmp_path / f"{page}.ipynb")
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", ROOT / "pyproject.toml"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@every_page
 def test_every_exercise_has_its_solution_folded_away(page):
     text = PAGES[page].read_text()
     exercises = re.findall(r"\{exercise(?:-start)?\}.*\n(?::.*\n)*?:label: (\S+)", text)
