@@ -3,6 +3,7 @@
 Units: Å, fs, Å/fs, eV and u.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,7 @@ def simulate(
         The trajectory, ``(steps // every + 1, samples, atoms, 3)``.
 
     Raises:
-        ValueError: if shapes do not fit, a number is out of range, or a position is not finite.
+        ValueError: if shapes do not fit, a number is out of range, or a position or velocity is not finite.
     """
     check_positions(positions)
     if positions.ndim != 3 or velocities.shape != positions.shape or velocities.dtype != positions.dtype:
@@ -119,8 +120,14 @@ def simulate(
             f"positions, velocities: got {tuple(positions.shape)} {positions.dtype} and "
             f"{tuple(velocities.shape)} {velocities.dtype}, wanted (samples, atoms, 3) of one dtype"
         )
-    if steps < 0 or every < 1:
-        raise ValueError(f"steps, every: got {steps}, {every}, wanted at least 0 and at least 1")
+    if not velocities.isfinite().all():
+        bad = (~velocities.isfinite()).sum().item()
+        raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
+    if steps < 0 or every < 1 or not math.isfinite(dt) or not mass > 0:
+        raise ValueError(
+            f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, "
+            "wanted at least 0, at least 1, finite, and positive"
+        )
     integrator = VelocityVerlet(force_field, dt, mass)
     forces = force_field.forces(positions)
     kept = [(positions, velocities)]
@@ -157,10 +164,10 @@ def thermal_velocities(
     Returns:
         Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
     """
-    if n_samples < 1 or n_atoms < 2 or not temperature >= 0:
+    if n_samples < 1 or n_atoms < 2 or not temperature >= 0 or not mass > 0:
         raise ValueError(
-            f"n_samples, n_atoms, temperature: got {n_samples}, {n_atoms}, {temperature}, "
-            "wanted at least 1, at least 2, and at least 0 K"
+            f"n_samples, n_atoms, temperature, mass: got {n_samples}, {n_atoms}, {temperature}, {mass}, "
+            "wanted at least 1, at least 2, at least 0 K, and positive"
         )
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
     velocities = velocities - velocities.mean(dim=1, keepdim=True)
@@ -179,11 +186,19 @@ def paper_initial_conditions(
     return PAPER_POSITIONS.expand(n_samples, -1, -1).clone(), velocities
 
 
+def _check_same_shape(analytic: Trajectory, predicted: Trajectory) -> None:
+    """Raise ValueError unless the two have the same records, samples and atoms."""
+    got, wanted = tuple(predicted.positions.shape), tuple(analytic.positions.shape)
+    if got != wanted:
+        raise ValueError(f"predicted: got positions {got}, wanted {wanted}, those of the analytic trajectory")
+
+
 def rmsd_positions(analytic: Trajectory, predicted: Trajectory) -> Tensor:
     """RMSD of positions over samples and atoms (Eq. 48), Å, ``(records,)``.
 
     The square is that of the distance between two atoms, not of one component.
     """
+    _check_same_shape(analytic, predicted)
     difference = analytic.positions - predicted.positions
     return difference.square().sum(dim=-1).mean(dim=(-1, -2)).sqrt()
 
@@ -193,5 +208,6 @@ def rmsd_energy(analytic: Trajectory, predicted: Trajectory, potential: LennardJ
 
     Both energies are those of the true Hamiltonian (Eq. 47), each on its own trajectory.
     """
+    _check_same_shape(analytic, predicted)
     difference = analytic.total_energy(potential) - predicted.total_energy(potential)
     return difference.square().mean(dim=-1).sqrt()
