@@ -145,6 +145,11 @@ def test_commands_of_the_readme_are_targets_of_the_makefile():
         assert commands <= targets, name
 
 
+def test_the_page_of_the_library_has_every_module():
+    modules = {path.stem for path in (ROOT / "enn_lib").glob("*.py")} - {"__init__", "__main__"}
+    assert sorted(re.findall(r"automodule:: enn_lib\.(\w+)", TEXTS["book/api.md"])) == sorted(modules)
+
+
 def test_the_code_in_the_readme_runs():
     (code,) = re.findall(r"```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
     exec(code, {})
