@@ -295,3 +295,20 @@ def test_lengths_that_are_none_are_refused(sigma, r_min):
 def test_an_r_min_that_rejects_everything_is_refused():
     with pytest.raises(ValueError, match=r"r_min: got 100\.0 Å, which rejects all of 10000 configurations"):
         sample_positions(5, seed=0, r_min=100.0)
+
+
+def test_any_number_of_atoms_can_be_drawn_and_none_are_close():
+    positions = sample_positions(20, 0, n_atoms=7)
+    assert positions.shape == (20, 7, 3)
+    assert min(torch.pdist(p).min() for p in positions) >= 2.8
+
+
+def test_the_smallest_distance_is_that_of_pdist():
+    positions = sample_positions(10, 1, n_atoms=5)
+    expected = torch.stack([torch.pdist(p).min() for p in positions])
+    torch.testing.assert_close(smallest_distance(positions), expected)
+
+
+def test_one_atom_alone_has_no_distances():
+    with pytest.raises(ValueError, match="n_atoms: got 1, wanted at least 2"):
+        sample_positions(1, 0, n_atoms=1)
