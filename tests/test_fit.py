@@ -19,7 +19,7 @@ def test_a_linear_map_is_found(dtype):
     x = torch.randn(500, 4, 3, dtype=dtype, generator=generator(1))
     layer = EquivariantLinear(3, 2, dtype=dtype, generator=generator(2))
     losses = fit(layer, x, x @ W, steps=400, learning_rate=0.2)
-    assert losses[-1] < 1e-5 * losses[0]
+    assert losses[-1] < 1e-4 * losses[0]
     torch.testing.assert_close(layer.weight.detach(), W, atol=0.05, rtol=0)
     torch.testing.assert_close(layer.bias.detach(), torch.zeros_like(W), atol=0.05, rtol=0)
 
