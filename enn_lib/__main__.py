@@ -12,12 +12,14 @@ from enn_lib.training import Config, train
 
 def _train(arguments: argparse.Namespace) -> None:
     """Train, or resume, and say how to go on."""
-    source = Path(arguments.config)
-    if not source.is_file():
-        source = SHIPPED / arguments.config / "config.json"
-    if not source.is_file():
+    named = Path(arguments.config)
+    for source in (named, SHIPPED / named / "config.json", named / "config.json"):
+        if source.is_file():
+            break
+    else:
         raise FileNotFoundError(
-            f"--config: got {arguments.config!r}, wanted a JSON file or one of {', '.join(shipped_runs())}"
+            f"--config: got {arguments.config!r}, wanted a JSON file, a run folder, "
+            f"or one of {', '.join(shipped_runs())}"
         )
     config = Config.from_dict(read_json(source))
     trainer = train(config, arguments.out, max_minutes=arguments.max_minutes)
@@ -72,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
         "go on from its checkpoint, bit for bit.",
     )
     command.add_argument(
-        "--config", required=True, help="a JSON file of settings, or the name of a shipped run to repeat"
+        "--config",
+        required=True,
+        help="a JSON file of settings; or a run to repeat: its folder, or the name of a shipped one",
     )
     command.add_argument("--out", required=True, type=Path, help="the folder of the run")
     command.add_argument(
@@ -83,11 +87,14 @@ def parser() -> argparse.ArgumentParser:
         "evaluate",
         help="measure a run on the test data and in dynamics, and write its metrics.json",
         description="Regenerate the data of a run, measure its errors on the test part and in the dynamics "
-        "of sec. 4.3, for the network alone and averaged over the permutations of atoms.",
+        "of sec. 4.3, for the network alone and averaged over the permutations of atoms; print the "
+        "headline and write everything to metrics.json in the run's folder.",
     )
     command.add_argument("run", help="a run folder, or the name of a shipped run")
     command.set_defaults(function=_evaluate)
-    command = commands.add_parser("runs", help="list the shipped runs")
+    command = commands.add_parser(
+        "runs", help="list the shipped runs", description="List the shipped runs, with their errors."
+    )
     command.set_defaults(function=_runs)
     return top
 

@@ -39,7 +39,14 @@ def force_errors(predicted: Tensor, configurations: Configurations) -> dict:
     Returns:
         ``rmsd_component``, ``rmsd_vector`` and ``max_abs_error`` in eV/Å, and ``by_distance``, a list of
         ``{"from": Å, "to": Å or null, "n": int, "rmsd_component": eV/Å or null}``.
+
+    Raises:
+        ValueError: if the two do not have the same shape.
     """
+    if predicted.shape != configurations.forces.shape:
+        raise ValueError(
+            f"predicted: got shape {tuple(predicted.shape)}, wanted {tuple(configurations.forces.shape)}"
+        )
     error = predicted - configurations.forces
     squared = error.square().mean(dim=(-1, -2))
     distance = smallest_distance(configurations.positions)
