@@ -16,6 +16,7 @@ from enn_lib.layers import EquivariantLinear
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import Run, load_run, shipped_runs
+from enn_lib.scalar_features import ScalarFeatureENN
 from enn_lib.training import Config, train
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "NetworkForceField",
     "PermutationAverage",
     "Run",
+    "ScalarFeatureENN",
     "Trajectory",
     "VectorLeakyReLU",
     "VectorReLU",
