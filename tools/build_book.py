@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("pages", nargs="*", help="pages to preview, such as book/forces.md")
     pages = parser.parse_args(arguments).pages
     os.environ.update(ENVIRONMENT)
-    Path(ENVIRONMENT["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
+    (ROOT / "_build").mkdir(exist_ok=True)
     with (ROOT / "_build" / f"{Path(pages[0]).stem if pages else 'book'}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one build of one thing at a time
         try:

@@ -103,6 +103,7 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> 
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
+    Path(ENVIRONMENT["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)  # or IPython warns, in the page
     with tempfile.TemporaryDirectory() as folder:
         try:
             return execute_notebook(
