@@ -20,8 +20,8 @@ DYNAMICS_STEPS = (1500, 4000)
 """The steps at which sec. 4.3 speaks of the dynamics."""
 
 
-def predict(force_field: ForceField, positions: Tensor, chunk_size: int = 1000) -> Tensor:
-    """Forces (eV/Å) at many configurations ``(N, 4, 3)``, in chunks so that memory stays bounded."""
+def predict(force_field: ForceField, positions: Tensor, chunk_size: int = 100) -> Tensor:
+    """Forces (eV/Å) at many configurations ``(N, 4, 3)``, in chunks that fit into a processor's cache."""
     return torch.cat([force_field.forces(part) for part in positions.split(chunk_size)])
 
 

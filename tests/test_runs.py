@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from enn_lib.argon import generate_data, sample_positions
+from enn_lib.argon import Configurations, generate_data, sample_positions, smallest_distance
 from enn_lib.evaluation import dynamics_errors, force_errors, predict
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run, shipped_runs
@@ -185,7 +185,7 @@ shipped = pytest.mark.parametrize("name", shipped_runs())
 
 
 def assert_close(actual, expected, rel):
-    """Two nests of numbers agree, and have the same keys."""
+    """Two nests have the same keys, whole numbers and nulls, and agree in the rest."""
     assert type(actual) is type(expected)
     if isinstance(expected, dict):
         assert actual.keys() == expected.keys()
@@ -195,13 +195,15 @@ def assert_close(actual, expected, rel):
         assert len(actual) == len(expected)
         for a, e in zip(actual, expected, strict=True):
             assert_close(a, e, rel)
-    else:
+    elif isinstance(expected, float):
         assert actual == pytest.approx(expected, rel=rel)
+    else:
+        assert actual == expected
 
 
 @shipped
 def test_a_shipped_run_has_the_errors_that_its_metrics_claim(name):
-    """From regenerated data, all test configurations, alone and averaged over S4.
+    """From regenerated data, on all test and validation configurations.
 
     Both are computed in float64, so that only the order of sums may differ between machines.
     """
@@ -211,22 +213,47 @@ def test_a_shipped_run_has_the_errors_that_its_metrics_claim(name):
     assert run.scales.force == pytest.approx(data.scales.force, rel=1e-12)
     assert run.metrics["n_test"] == len(data.test) == 20_000
     assert run.metrics["iteration"] == run.history["iteration"][-1]
-    for kind, field in (("network", run.force_field), ("s4_average", PermutationAverage(run.force_field))):
-        errors = force_errors(predict(field, data.test.positions), data.test)
-        assert_close(errors, run.metrics["test"][kind], rel=1e-8)
-    errors = force_errors(predict(run.force_field, data.validation.positions), data.validation)
-    assert_close(errors, run.metrics["validation"]["network"], rel=1e-8)
+    for part in ("test", "validation"):
+        configurations = getattr(data, part)
+        errors = force_errors(predict(run.force_field, configurations.positions), configurations)
+        assert_close(errors, run.metrics[part]["network"], rel=1e-8)
 
 
 @shipped
-def test_a_shipped_run_moves_the_atoms_as_its_metrics_claim(name):
+def test_a_shipped_run_has_the_errors_over_s4_that_its_metrics_claim(name):
+    """The reference on all test configurations; the others on those with the smallest distances.
+
+    Those rule the error of the whole, which must be the sum over all distances.
+    """
+    run = load_run(name)
+    claimed = run.metrics["test"]["s4_average"]
+    average = PermutationAverage(run.force_field)
+    test = generate_data(run.config.n_configurations, run.config.data_seed).test
+    if name == "reference":
+        assert_close(force_errors(predict(average, test.positions), test), claimed, rel=1e-8)
+        return
+    bins = claimed["by_distance"]
+    close = smallest_distance(test.positions) < bins[0]["to"]
+    part = Configurations(test.positions[close], test.forces[close])
+    errors = force_errors(predict(average, part.positions), part)
+    assert_close(errors["by_distance"][0], bins[0], rel=1e-8)
+    squares = sum(b["n"] * b["rmsd_component"] ** 2 for b in bins)
+    assert (squares / len(test)) ** 0.5 == pytest.approx(claimed["rmsd_component"], rel=1e-8)
+    assert claimed["rmsd_vector"] == pytest.approx(3**0.5 * claimed["rmsd_component"], rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, "network") for name in shipped_runs()]
+    + [(name, "s4_average") for name in shipped_runs() if name == "reference"],
+)
+def test_a_shipped_run_moves_the_atoms_as_its_metrics_claim(name, kind):
     """Neighbouring trajectories part exponentially, so the tolerance is that of 1,500 steps of rounding."""
     run = load_run(name)
-    claimed = run.metrics["dynamics"]["network"]
+    claimed = run.metrics["dynamics"][kind]
     assert claimed["steps"][0] == 1500
-    errors = dynamics_errors(
-        run.force_field, steps=(1500,), n_samples=claimed["n_samples"], seed=claimed["seed"]
-    )
+    field = run.force_field if kind == "network" else PermutationAverage(run.force_field)
+    errors = dynamics_errors(field, steps=(1500,), n_samples=claimed["n_samples"], seed=claimed["seed"])
     for quantity in ("rmsd_positions", "rmsd_energy"):
         assert errors[quantity][0] == pytest.approx(claimed[quantity][0], rel=1e-3)
 
