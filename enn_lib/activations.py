@@ -21,6 +21,14 @@ class VectorActivation(nn.Module):
         """The factor f(x): vectors ``(..., n, M)`` -> ``(..., 1, M)``."""
         raise NotImplementedError
 
+    def gate_derivative(self, u: Tensor) -> Tensor:
+        """The derivative of a gate f(|u|) by the length: vectors ``(..., n, M)`` -> ``(..., 1, M)``.
+
+        Raises:
+            NotImplementedError: if the gate is no function of the vector's own length, or does not say.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no gate_derivative")
+
     def forward(self, u: Tensor) -> Tensor:
         """Multiply each vector of ``(..., n, M)`` by its gate."""
         return u * self.gate(u)
@@ -38,15 +46,35 @@ class Gate(VectorActivation):
             It may be a module with parameters, and may mix the M vectors' invariants.
         invariant: x, takes vectors ``(..., n, M)``; by default the length of each, ``(..., 1, M)``. That
             it is invariant is the caller's promise: `enn_lib.groups.assert_equivariant` tells.
+        derivative: f', which `enn_lib.backpropagation` needs and autograd does not; only if x is the length.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], invariant: Callable[[Tensor], Tensor] = length):
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        invariant: Callable[[Tensor], Tensor] = length,
+        *,
+        derivative: Callable[[Tensor], Tensor] | None = None,
+    ):
+        """Make the activation.
+
+        Raises:
+            ValueError: if there is a `derivative` and the invariant is not the length.
+        """
         super().__init__()
+        if derivative is not None and invariant is not length:
+            raise ValueError(
+                f"derivative: got {derivative!r}, wanted None, as the invariant is not the length"
+            )
         self.function = function
         self.invariant = invariant
+        self.derivative = derivative
 
     def gate(self, u: Tensor) -> Tensor:
         return self.function(self.invariant(u))
+
+    def gate_derivative(self, u: Tensor) -> Tensor:
+        return super().gate_derivative(u) if self.derivative is None else self.derivative(length(u))
 
 
 class VectorSoftsign(VectorActivation):
@@ -68,12 +96,25 @@ class VectorSoftsign(VectorActivation):
     def gate(self, u: Tensor) -> Tensor:
         return 1 / (1 + length(u)) + self.a
 
+    def gate_derivative(self, u: Tensor) -> Tensor:
+        return -1 / (1 + length(u)) ** 2
+
     def extra_repr(self) -> str:
         return f"a={self.a}"
 
 
-class Identity(nn.Identity):
+class Identity(VectorActivation):
     """The identity (Eq. 15), usual at the output layer: the gate f = 1."""
+
+    def gate(self, u: Tensor) -> Tensor:
+        return torch.ones_like(u[..., :1, :].real)
+
+    def gate_derivative(self, u: Tensor) -> Tensor:
+        return torch.zeros_like(u[..., :1, :].real)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return `u` itself."""
+        return u
 
 
 class VectorLeakyReLU(VectorActivation):
@@ -109,6 +150,11 @@ class VectorLeakyReLU(VectorActivation):
         r = length(u)
         beyond = 1 - self.threshold / torch.where(r > 0, r, 1.0)
         return self.slope + (1 - self.slope) * torch.where(r >= self.threshold, beyond, 0.0)
+
+    def gate_derivative(self, u: Tensor) -> Tensor:
+        r = length(u)
+        beyond = self.threshold / torch.where(r > 0, r, 1.0) ** 2
+        return (1 - self.slope) * torch.where(r >= self.threshold, beyond, 0.0)
 
     def extra_repr(self) -> str:
         return f"slope={self.slope}, threshold={self.threshold}"

@@ -51,6 +51,18 @@ def length(x: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).sqrt())
 
 
+def inverse_length(x: Tensor, softening: float = 0.0) -> Tensor:
+    r"""What `unit_vectors` multiplies every vector by: ``(..., n, M)`` -> ``(..., 1, M)``, real.
+
+    .. math:: \rho = 1 / \sqrt{|x|^2 + \epsilon^2}
+
+    It is zero, with gradient zero, where the root is below `SMALLEST_LENGTH`.
+    """
+    square = squared_length(x) + softening**2
+    is_zero = square < SMALLEST_LENGTH[square.dtype] ** 2
+    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).rsqrt())
+
+
 def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
     r"""The unit vectors of Eq. 9, or their softened form.
 
@@ -68,9 +80,7 @@ def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
     Returns:
         Tensor of the shape and dtype of `x`.
     """
-    square = squared_length(x) + softening**2
-    is_zero = square < SMALLEST_LENGTH[square.dtype] ** 2
-    return x * torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).rsqrt())
+    return x * inverse_length(x, softening)
 
 
 class EquivariantLinear(nn.Module):

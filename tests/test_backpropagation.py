@@ -1,0 +1,298 @@
+"""The gradient by hand (sec. 3.4): equal to autograd's, to finite differences, and covariant."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from enn_lib.activations import (
+    DirectionalLeakyReLU,
+    Gate,
+    Identity,
+    VectorLeakyReLU,
+    VectorReLU,
+    VectorSoftsign,
+)
+from enn_lib.backpropagation import (
+    activation_adjoint,
+    backward_pass,
+    forward_pass,
+    mean_squared_error,
+    unit_vector_adjoint,
+)
+from enn_lib.groups import TOLERANCES, random_unitary
+from enn_lib.layers import DTYPES, inverse_length, squared_length, unit_vectors
+from enn_lib.network import ENN, PAPER_WIDTHS
+from enn_lib.scalar_features import ScalarFeatureENN
+
+TO_ROUNDING = {dtype: 2e-5 if tolerance > 1e-6 else 1e-13 for dtype, tolerance in TOLERANCES.items()}
+"""The largest error allowed between two ways to compute a gradient, relative to its largest entry."""
+
+GATES = [
+    VectorSoftsign(),
+    VectorSoftsign(0.0),
+    Identity(),
+    VectorReLU(0.7),
+    VectorLeakyReLU(0.2, 0.7),
+    VectorLeakyReLU(0.2, 0.0),
+    Gate(torch.tanh, derivative=lambda r: 1 / torch.cosh(r) ** 2),
+    Gate(lambda r: torch.exp(-r * r), derivative=lambda r: -2 * r * torch.exp(-r * r)),
+]
+
+dtypes = st.sampled_from(DTYPES)
+sizes = st.integers(1, 6)
+seeds = st.integers(0, 2**31)
+gates = st.sampled_from(GATES)
+softenings = st.sampled_from([0.0, 0.3])
+all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(shape, dtype=dtype, generator=generator(seed))
+
+
+def network(widths, n=3, *, seed=0, dtype=torch.float64, **options):
+    """A network whose biases are not zero."""
+    net = ENN(widths, n, dtype=dtype, generator=generator(seed), **options)
+    for k, layer in enumerate(net.layers):
+        nn.init.normal_(layer.bias, std=0.5, generator=generator(seed + k))
+    return net
+
+
+def gradients_by_hand(net, x, targets):
+    outputs, traces = forward_pass(net, x)
+    return backward_pass(net, traces, mean_squared_error(outputs, targets)[1])
+
+
+def gradients_by_autograd(net, x, targets):
+    """By the layers' parameters, by y_k (kept by hooks), and by the input."""
+    x = x.clone().requires_grad_()
+    y = []
+    hooks = [layer.register_forward_hook(lambda *call: y.append(call[-1])) for layer in net.layers]
+    loss = (net(x) - targets).abs().square().mean()
+    for hook in hooks:
+        hook.remove()
+    weights = [layer.stacked for layer in net.layers]
+    grads = torch.autograd.grad(loss, [*weights, *y, x])
+    return grads[: len(y)], grads[len(y) : -1], grads[-1]
+
+
+def assert_same(actual, expected, dtype, factor=1):
+    scale = expected.abs().max().clamp_min(torch.finfo(dtype).tiny)
+    torch.testing.assert_close(actual / scale, expected / scale, rtol=0, atol=factor * TO_ROUNDING[dtype])
+
+
+# Equal to autograd
+
+
+@given(
+    widths=st.lists(sizes, min_size=2, max_size=5),
+    n=sizes,
+    dtype=dtypes,
+    activation=gates,
+    output_activation=gates,
+    softening=softenings,
+    batch=st.lists(st.integers(1, 3), max_size=2),
+    seed=seeds,
+)
+def test_every_gradient_is_autograd_s_to_rounding(
+    widths, n, dtype, activation, output_activation, softening, batch, seed
+):
+    """Eq. 20 to 24, for real and complex parameters, literal and softened unit vectors, any gate."""
+    net = network(
+        widths, n, seed=seed, dtype=dtype, softening=softening,
+        activation=activation, output_activation=output_activation,
+    )  # fmt: skip
+    x = normal(*batch, n, widths[0], dtype=dtype, seed=seed)
+    targets = normal(*batch, n, widths[-1], dtype=dtype, seed=seed + 1)
+    by_hand = gradients_by_hand(net, x, targets)
+    stacked, deltas, inputs = gradients_by_autograd(net, x, targets)
+    for actual, expected in zip(by_hand.stacked, stacked, strict=True):
+        assert_same(actual, expected, dtype, factor=10)
+    for actual, expected in zip(by_hand.deltas, deltas, strict=True):
+        assert_same(actual, expected, dtype, factor=10)
+    assert_same(by_hand.inputs, inputs, dtype, factor=10)
+
+
+@all_dtypes
+@pytest.mark.parametrize("softening", [0.0, 0.3])
+def test_the_paper_s_network_has_autograd_s_gradients(dtype, softening):
+    net = network(PAPER_WIDTHS, dtype=dtype, softening=softening)
+    x, targets = normal(100, 3, 6, dtype=dtype), normal(100, 3, 4, dtype=dtype, seed=1)
+    by_hand = gradients_by_hand(net, x, targets)
+    for actual, expected in zip(by_hand.stacked, gradients_by_autograd(net, x, targets)[0], strict=True):
+        assert_same(actual, expected, dtype)
+
+
+def test_a_gate_with_a_phase_has_autograd_s_gradients():
+    """U(n) allows a complex gate; its derivative is complex too."""
+    phase = Gate(lambda r: torch.polar(torch.tanh(r), r), derivative=phase_derivative)
+    net = network((4, 6, 5, 3), dtype=torch.complex128, activation=phase, output_activation=phase)
+    x, targets = normal(8, 3, 4, dtype=net.dtype), normal(8, 3, 3, dtype=net.dtype, seed=1)
+    by_hand = gradients_by_hand(net, x, targets)
+    stacked, _, inputs = gradients_by_autograd(net, x, targets)
+    for actual, expected in zip(by_hand.stacked, stacked, strict=True):
+        assert_same(actual, expected, net.dtype)
+    assert_same(by_hand.inputs, inputs, net.dtype)
+
+
+def phase_derivative(r):
+    return torch.polar(torch.ones_like(r), r) * torch.complex(1 / torch.cosh(r) ** 2, torch.tanh(r))
+
+
+# Equal to finite differences, without trust in autograd
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("softening", [0.0, 0.3])
+def test_the_gradient_by_a_parameter_is_its_difference_quotient(dtype, softening):
+    """dL/dRe z + i dL/dIm z, each by central differences."""
+    net = network((3, 4, 2), dtype=dtype, softening=softening)
+    x, targets = normal(5, 3, 3, dtype=dtype), normal(5, 3, 2, dtype=dtype, seed=1)
+
+    def loss():
+        return mean_squared_error(forward_pass(net, x)[0], targets)[0].item()
+
+    step = 1e-5
+    by_hand = gradients_by_hand(net, x, targets)
+    for layer, gradient in zip(net.layers, by_hand.stacked, strict=True):
+        flat = layer.stacked.detach().view(-1)
+        for i in range(len(flat)):
+            before, quotients = flat[i].clone(), []
+            for direction in (1, 1j) if dtype.is_complex else (1,):
+                flat[i] = before + step * direction
+                above = loss()
+                flat[i] = before - step * direction
+                quotients.append(direction * (above - loss()) / (2 * step))
+                flat[i] = before
+            assert gradient.view(-1)[i].item() == pytest.approx(sum(quotients), abs=1e-8)
+
+
+@given(
+    n=sizes, m=sizes, dtype=st.sampled_from([torch.float64, torch.complex128]), activation=gates, seed=seeds
+)
+def test_the_adjoints_are_adjoints(n, m, dtype, activation, seed):
+    """Re<J^+ g, v> = Re<g, J v>, with J v a central difference."""
+    x, g, v = (normal(n, m, dtype=dtype, seed=seed + k) for k in range(3))
+    e, rho = unit_vectors(x, 0.2), inverse_length(x, 0.2)
+    step = 1e-6
+    turned = (unit_vectors(x + step * v, 0.2) - unit_vectors(x - step * v, 0.2)) / (2 * step)
+    gated = (activation(x + step * v) - activation(x - step * v)) / (2 * step)
+    for adjoint, tangent in (
+        (unit_vector_adjoint(e, rho, g), turned),
+        (activation_adjoint(activation, x, g), gated),
+    ):
+        left, right = ((a.conj() * b).sum().real for a, b in ((adjoint, v), (g, tangent)))
+        torch.testing.assert_close(left, right, rtol=1e-7, atol=1e-7)
+
+
+# What the formulas say
+
+
+def test_nothing_flows_back_along_the_vector():
+    """The length of x does not change its unit vector."""
+    x, g = normal(3, 6), normal(3, 6, seed=1)
+    back = unit_vector_adjoint(unit_vectors(x), inverse_length(x), g)
+    assert (back * x).sum(dim=0).abs().max() < 1e-14
+    torch.testing.assert_close(unit_vector_adjoint(unit_vectors(x), inverse_length(x), 2.5 * x), 0 * x)
+
+
+def test_of_a_complex_vector_only_the_real_length_is_lost():
+    """A phase does change e: i x is orthogonal to x in the real inner product."""
+    x = normal(3, 6, dtype=torch.complex128)
+    e, rho = unit_vectors(x), inverse_length(x)
+    torch.testing.assert_close(unit_vector_adjoint(e, rho, x), 0 * x)
+    torch.testing.assert_close(unit_vector_adjoint(e, rho, 1j * x), 1j * e)
+
+
+@given(dtype=dtypes, softening=softenings, activation=gates, seed=seeds)
+def test_a_rotated_data_set_has_the_same_gradients(dtype, softening, activation, seed):
+    """Deltas turn with the data, and x^+ delta does not: training never sees the orientation."""
+    net = network((4, 6, 3), seed=seed, dtype=dtype, softening=softening, activation=activation)
+    x, targets = normal(5, 3, 4, dtype=dtype, seed=seed), normal(5, 3, 3, dtype=dtype, seed=seed + 1)
+    operator = random_unitary(3, dtype=dtype, generator=generator(seed))
+    plain = gradients_by_hand(net, x, targets)
+    turned = gradients_by_hand(net, operator @ x, operator @ targets)
+    for before, after in zip(plain.stacked, turned.stacked, strict=True):
+        assert_same(after, before, dtype, factor=10)
+    for before, after in zip(plain.deltas, turned.deltas, strict=True):
+        assert_same(after, operator @ before, dtype, factor=10)
+
+
+def test_the_forward_pass_is_the_network():
+    net = network((6, 5, 4), output_activation=VectorSoftsign())
+    outputs, traces = forward_pass(net, normal(7, 3, 6))
+    assert outputs.equal(net(normal(7, 3, 6)))
+    assert [trace.y.shape for trace in traces] == [(7, 3, 5), (7, 3, 4)]
+    assert all(trace.e.equal(trace.x * trace.inverse_length) for trace in traces)
+
+
+@all_dtypes
+def test_at_length_zero_the_gradients_are_finite_and_autograd_s(dtype):
+    """e has no derivative there; the convention of `enn_lib.layers` is that nothing flows back."""
+    net = network((4, 6, 3), dtype=dtype)
+    x, targets = normal(5, 3, 4, dtype=dtype), normal(5, 3, 3, dtype=dtype, seed=1)
+    x[:, :, 1] = 0
+    x[2] = 0
+    by_hand = gradients_by_hand(net, x, targets)
+    stacked, _, inputs = gradients_by_autograd(net, x, targets)
+    assert by_hand.inputs.isfinite().all()
+    for actual, expected in zip(by_hand.stacked, stacked, strict=True):
+        assert_same(actual, expected, dtype)
+    assert_same(by_hand.inputs, inputs, dtype)
+
+
+def test_at_length_zero_only_the_straight_path_is_left():
+    layer_only = network((2, 2), output_activation=Identity())
+    outputs, traces = forward_pass(layer_only, torch.zeros(3, 2, dtype=torch.float64))
+    g = torch.ones_like(outputs)
+    expected = g @ layer_only.layers[0].weight.detach().mT
+    torch.testing.assert_close(backward_pass(layer_only, traces, g).inputs, expected)
+
+
+@all_dtypes
+def test_the_mean_squared_error_and_its_gradient(dtype):
+    outputs, targets = normal(4, 3, 2, dtype=dtype).requires_grad_(), normal(4, 3, 2, dtype=dtype, seed=1)
+    loss, gradient = mean_squared_error(outputs, targets)
+    torch.testing.assert_close(loss, (outputs - targets).abs().square().sum() / 24)
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss, outputs)[0])
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        Gate(torch.tanh),
+        Gate(torch.tanh, squared_length),
+        DirectionalLeakyReLU(5, dtype=torch.float64),
+        nn.Tanh(),
+    ],
+    ids=["gate without derivative", "gate of another invariant", "no gate", "no activation of vectors"],
+)
+def test_an_activation_that_does_not_know_its_derivative_is_refused(activation):
+    net = network((4, 5, 3), activation=activation)
+    with pytest.raises(TypeError, match=f"got {type(activation).__name__}, wanted a gate of the length"):
+        gradients_by_hand(net, normal(2, 3, 4), normal(2, 3, 3))
+
+
+def test_a_derivative_by_another_invariant_is_refused():
+    with pytest.raises(ValueError, match="wanted None, as the invariant is not the length"):
+        Gate(torch.tanh, squared_length, derivative=torch.tanh)
+
+
+@pytest.mark.parametrize("net", [ScalarFeatureENN((4, 3)), nn.Linear(4, 3)], ids=["features", "linear"])
+def test_another_network_is_refused(net):
+    with pytest.raises(TypeError, match=f"network: got {type(net).__name__}, wanted an ENN"):
+        forward_pass(net, normal(3, 4))
+
+
+def test_targets_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"targets: got shape \(3, 2\), wanted \(4, 3, 2\)"):
+        mean_squared_error(normal(4, 3, 2), normal(3, 2))
