@@ -22,7 +22,7 @@ class VectorActivation(nn.Module):
         raise NotImplementedError
 
     def gate_derivative(self, u: Tensor) -> Tensor:
-        """The derivative of a gate f(|u|) by the length: vectors ``(..., n, M)`` -> ``(..., 1, M)``.
+        """The derivative of a gate ``f(|u|)`` by the length: vectors ``(..., n, M)`` -> ``(..., 1, M)``.
 
         Raises:
             NotImplementedError: if the gate is no function of the vector's own length, or does not say.

@@ -82,7 +82,7 @@ def unit_vector_adjoint(e: Tensor, inverse_length: Tensor, gradient: Tensor) -> 
     .. math:: J_e^\dagger g = \rho\,(g - e\,\mathrm{Re}\langle e, g\rangle)
 
     The part along x is taken out, since the length of x does not change e. The formula also holds for
-    softened unit vectors, where |e| < 1 leaves some of it.
+    softened unit vectors, where ``|e| < 1`` leaves some of it.
 
     Args:
         e: unit vectors ``(..., n, M)``, from the forward pass.

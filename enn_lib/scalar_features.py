@@ -42,7 +42,7 @@ class ScalarFeatureLinear(EquivariantLinear):
     would commute with U(n+m), and could not tell a scalar from a component.
 
     Attributes:
-        stacked, weight, bias: as in `EquivariantLinear`.
+        stacked: the parameter ``[W; b]``, as in `EquivariantLinear`; so are `weight` and `bias`.
         scalar_bias: None for "ones"; otherwise the parameter, ``(1, out_vectors)`` or ``(m, out_vectors)``.
     """
 
