@@ -46,7 +46,7 @@ class LayerTrace:
     Attributes:
         x: x_k, what came in, ``(..., n, M_k)``.
         e: e_k, its unit vectors, ``(..., n, M_k)``.
-        inverse_length: 1 / sqrt(|x_k|^2 + softening^2), real, ``(..., 1, M_k)``.
+        inverse_length: ``1 / sqrt(|x_k|^2 + softening^2)``, real, ``(..., 1, M_k)``.
         y: y_k, what the layer made, before the activation, ``(..., n, M_(k+1))``.
     """
 
