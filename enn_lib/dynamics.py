@@ -48,6 +48,13 @@ class Trajectory:
         """The Hamiltonian (Eq. 47) on this trajectory, eV, ``(records, samples)``."""
         return self.kinetic_energy() + potential.energy(self.positions)
 
+    def displacement(self) -> Tensor:
+        """Root mean square over samples and atoms of the distance from the start, Å, ``(records,)``.
+
+        The measure of Eq. 48 for a prediction that leaves the atoms where they began.
+        """
+        return (self.positions - self.positions[0]).square().sum(dim=-1).mean(dim=(-1, -2)).sqrt()
+
 
 def kinetic_energy(velocities: Tensor, mass: float = ARGON_MASS) -> Tensor:
     """Sum of m v^2 / 2 over the atoms, eV: velocities ``(..., atoms, 3)`` in Å/fs -> ``(...)``."""

@@ -255,6 +255,17 @@ def test_a_shift_of_all_atoms_is_the_rmsd_of_positions_and_none_of_energies(traj
     assert rmsd_energy(trajectory, moved).max() < 1e-14
 
 
+def test_the_displacement_is_the_deviation_from_atoms_that_stay_where_they_are(trajectory):
+    stays = Trajectory(
+        trajectory.time,
+        trajectory.positions[:1].expand_as(trajectory.positions),
+        trajectory.velocities,
+        ARGON_MASS,
+    )
+    torch.testing.assert_close(trajectory.displacement(), rmsd_positions(trajectory, stays))
+    assert trajectory.displacement()[-1] > 0
+
+
 # Bad input
 
 
