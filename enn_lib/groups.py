@@ -240,6 +240,8 @@ def assert_equivariant(
         raise ValueError("action: got 'invariant' for every input, wanted one that the group acts on")
     dtype = moved[0][0].dtype
     _check_dtype("inputs", dtype)
+    if group == "U" and not dtype.is_complex:
+        group = "O"
     if n is None:
         x, a = next(((x, a) for x, a in moved if not callable(a)), (None, None))
         if x is None or x.ndim < 2:
