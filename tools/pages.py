@@ -113,7 +113,7 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> 
                 cwd=folder,
                 progress_bar=False,
                 execution_timeout=CELL_TIMEOUT,
-                extra_arguments=["--log-level=ERROR"],
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except PapermillExecutionError as error:
             raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None
