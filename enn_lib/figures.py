@@ -68,6 +68,7 @@ HOUSE_STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "0.88",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
