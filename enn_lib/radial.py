@@ -21,13 +21,13 @@ def polynomial_cutoff(distance: Tensor, cutoff: float, power: int = 3) -> Tensor
         \qquad t = r / r_c < 1
 
     and 0 beyond r_c. The value and the first two derivatives vanish at r_c, which is what sec. 3.5 asks
-    for, whatever p is. With p = 3 the first two derivatives vanish at r = 0 as well (Gasteiger, Groß and
-    Günnemann, *Directional message passing for molecular graphs*, ICLR 2020, Eq. 8).
+    for, whatever p is; with p of at least 3 the derivatives vanish at r = 0 as well. It is the envelope of
+    Gasteiger, Groß and Günnemann (*Directional message passing for molecular graphs*, ICLR 2020).
 
     Args:
         distance: r, any shape, at least 0.
         cutoff: r_c, in the unit of `distance`.
-        power: p, at least 3 so that the function is twice differentiable at r = 0 as well.
+        power: p, at least 3.
 
     Returns:
         From 1 to 0, of the shape and dtype of `distance`.
