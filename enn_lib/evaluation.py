@@ -91,8 +91,10 @@ def dynamics_errors(
     }
 
 
-def evaluate(run: Run) -> dict:
+def evaluate(run: Run, *, steps: Sequence[int] = DYNAMICS_STEPS) -> dict:
     """Measure a run on the regenerated test split and in dynamics, the network alone and averaged over S4.
+
+    The dynamics are measured after each of `steps`.
 
     Everything is computed in float64. The validation error is there to compare choices by; nothing is
     ever chosen on the test error.
@@ -110,7 +112,7 @@ def evaluate(run: Run) -> dict:
         ("s4_average", PermutationAverage(run.force_field)),
     ):
         metrics["test"][name] = force_errors(predict(force_field, data.test.positions), data.test)
-        metrics["dynamics"][name] = dynamics_errors(force_field)
+        metrics["dynamics"][name] = dynamics_errors(force_field, steps=steps)
     validation = force_errors(predict(run.force_field, data.validation.positions), data.validation)
     metrics["validation"]["network"] = validation
     return metrics
