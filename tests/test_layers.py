@@ -111,6 +111,13 @@ def test_unit_vectors_have_length_one(dtype):
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
 
 
+def test_conjugated_vectors_have_unit_vectors_too():
+    """torch conjugates lazily, and refuses to split such a tensor into its parts."""
+    x = random_vectors(4, 3, 5, dtype=torch.complex128)
+    torch.testing.assert_close(unit_vectors(x.conj()), unit_vectors(x).conj())
+    torch.testing.assert_close(unit_vectors(x.mH), unit_vectors(x.mH.clone()))
+
+
 def test_a_zero_bias_makes_the_layer_linear_and_a_bias_does_not():
     x, y = random_vectors(2, 3, 4)
     linear, biased = EquivariantLinear(4, 3, dtype=torch.float64), random_layer(4, 3)
