@@ -80,11 +80,11 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def library_hash(root: Path = ROOT) -> str:
     """A hash of what every page depends on: the library, its shipped runs and the pinned versions."""
     digest = hashlib.sha256(platform.python_version().encode())
-    files = [p for p in (root / "enn_lib").rglob("*") if p.suffix in (".py", ".json", ".csv", ".safetensors")]
-    for path in sorted([*files, root / "constraints.txt"]):
-        if "checkpoint" not in path.parts:
+    for path in sorted([*(root / "enn_lib").rglob("*"), root / "constraints.txt"]):
+        place = path.relative_to(root)
+        if path.is_file() and not {"__pycache__", "checkpoint"} & set(place.parts):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+            digest.update(f"{place.as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 
