@@ -374,6 +374,21 @@ def test_length_is_the_gate_s_default_invariant():
     assert Gate(torch.tanh).invariant is length
 
 
+# Lengths, of which gates and unit vectors are made
+
+
+@given(n=sizes, m=sizes, dtype=dtypes, seed=seeds)
+def test_unitary_operators_keep_lengths_and_other_matrices_do_not(n, m, dtype, seed):
+    """Eq. 10."""
+    u = vectors(2, n, m, dtype=dtype, seed=seed)
+    for of in (length, squared_length):
+        assert_equivariant(of, u, output_action="invariant")
+    torch.testing.assert_close(length(u), norm(u))
+    stretched = u.clone()
+    stretched[..., :1, :] *= 2
+    assert (length(stretched) > length(u)).all()
+
+
 # The unit vectors of the layer under them
 
 
