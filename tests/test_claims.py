@@ -111,9 +111,9 @@ def test_a_number_and_a_list_of_attempts_may_both_be_measured():
 
 
 def test_a_measurement_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="Eq. 0: got nothing measured"):
+    with pytest.raises(ValueError, match=r"Eq\. 0: got nothing measured"):
         check([claim(measured=[])])
-    with pytest.raises(ValueError, match="Eq. 0: got nothing measured"):
+    with pytest.raises(ValueError, match=r"Eq\. 0: got nothing measured"):
         check([claim(measured=[Attempt({})])])
 
 
@@ -213,11 +213,9 @@ def invented(evidence, rmsd):
     """Evidence whose reference run has this error per component."""
     errors = {"rmsd_component": rmsd, "rmsd_vector": 3**0.5 * rmsd}
     dynamics = {"steps": list(evidence.steps)}
-    metrics = {"test": dict.fromkeys(("network", "s4_average"), errors), "dynamics": {"network": dynamics}}
-    bad = {
-        **metrics,
-        "test": dict.fromkeys(("network", "s4_average"), {"rmsd_component": 1, "rmsd_vector": 2}),
-    }
+    bad = {"rmsd_component": 1.0, "rmsd_vector": 2.0}
+    metrics = {"test": {"network": errors, "s4_average": errors}, "dynamics": {"network": dynamics}}
+    bad = {**metrics, "test": {"network": bad, "s4_average": bad}}
     return replace(
         evidence,
         reference=replace(evidence.reference, metrics=metrics),
