@@ -416,6 +416,18 @@ def test_training_that_diverges_stops_and_leaves_the_last_checkpoint(
     assert_same_weights(tmp_path / "run", small_run)
 
 
+def test_divergence_is_noticed_between_two_lines_of_the_history_too(small_config, tmp_path, monkeypatch):
+    """So that no checkpoint ever holds weights that are not finite."""
+    config = replace(small_config, checkpoint_every=1, points_per_decade=1)
+    rate = Trainer.learning_rate
+    monkeypatch.setattr(Trainer, "learning_rate", lambda self: rate(self) if self.iteration < 3 else 1e30)
+    with pytest.raises(FloatingPointError, match="not finite at iteration 5: training diverged"):
+        train(config, tmp_path / "run")
+    state = load_state(tmp_path / "run" / "checkpoint" / "state.safetensors")
+    assert state["iteration"] == 4
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
 def test_an_unknown_key_is_named_and_the_known_ones_are_listed():
     with pytest.raises(ValueError, match=r"config: got unknown key rate; wanted some of .* learning_rate"):
         Config.from_dict({"rate": 0.1})
