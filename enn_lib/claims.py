@@ -141,12 +141,21 @@ class Result:
 def _number(value: float, unit: str = "") -> str:
     """Three digits, or a whole number in full; what is rounding only as the next power of ten above it."""
     if 0 < abs(value) < ROUNDING:
-        text = f"1e{ceil(log10(abs(value)))}"
+        text = _power("1", ceil(log10(abs(value))))
     elif isfinite(value) and (value == round(value) or abs(value) >= 1000):
         text = f"{value if value == round(value) else float(f'{value:.3g}'):,.0f}"
+    elif 0 < abs(value) < 1e-3:
+        digits, exponent = f"{value:.2e}".split("e")
+        text = _power(digits.rstrip("0").rstrip("."), int(exponent))
     else:
         text = f"{value:.3g}"
     return f"{text} {unit}".strip()
+
+
+def _power(digits: str, exponent: int) -> str:
+    """``"7.6", -6`` -> ``7.6·10⁻⁶``, which no line break can tear."""
+    factor = "" if digits == "1" else f"{digits}·"
+    return f"{factor}10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def check(claims: Iterable[Claim], evidence: Any = None) -> list[Result]:
@@ -170,16 +179,15 @@ def check(claims: Iterable[Claim], evidence: Any = None) -> list[Result]:
 
 
 def as_table(results: Iterable[Result]) -> str:
-    """The results as a table in Markdown, with links to the pages."""
-    lines = ["| claim | what it says | where | our value | wanted | verdict |", "|---" * 6 + "|"]
+    """The results as a table in MyST Markdown, with references to the pages by their labels."""
+    lines = ["| claim | what it says, and where | our value | wanted | verdict |", "|---" * 5 + "|"]
     for result in results:
         claim = result.claim
-        links = ", ".join(f"[{page.replace('-', ' ')}]({page}.md)" for page in claim.pages)
+        links = ", ".join(f"{{ref}}`{page.replace('-', ' ')} <{page}>`" for page in claim.pages)
         wanted = f"{claim.wanted} {claim.unit}".strip()
-        lines.append(
-            f"| {claim.source} | {claim.statement} | {links} | {result.value_text()} "
-            f"| {wanted} | {result.verdict} |"
-        )
+        verdict = result.verdict if result.verdict is Verdict.REPRODUCED else f"**{result.verdict}**"
+        cells = (claim.source, f"{claim.statement}: {links}", result.value_text(), wanted, verdict)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

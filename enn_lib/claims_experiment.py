@@ -162,7 +162,7 @@ def eq_38_and_39(evidence: Evidence) -> float:
 
 
 @_claim(
-    "Fig. 1", "the well: depth ε at a distance of 2^(1/6) r_0 (deviation)", ARGON_PAGE, Bound(at_most=1e-4)
+    "Fig. 1", "the well is ε deep, at a distance of 2^(1/6) r₀ (deviation)", ARGON_PAGE, Bound(at_most=1e-4)
 )
 def fig_1(_) -> float:
     """Where the curve is lowest and how low, on a fine grid, relative to both."""
@@ -184,7 +184,7 @@ def sec_4_1_wall(_) -> float:
     return (ARGON.pair_energy(torch.tensor(3.0, dtype=torch.float64)) / ARGON.epsilon).item()
 
 
-@_claim("sec. 4.1", "atoms in dynamics hardly come as close", DYNAMICS, Bound(at_least=3), "Å")
+@_claim("sec. 4.1", "atoms in dynamics hardly come that close", DYNAMICS, Bound(at_least=3), "Å")
 def sec_4_1_distance(evidence: Evidence) -> float:
     """The smallest distance on the true trajectories."""
     return smallest_distance(evidence.analytic.positions).min().item()
@@ -198,7 +198,7 @@ def eq_40_and_46(evidence: Evidence) -> float:
     return _error(ARGON.forces(positions.detach()), -gradient)
 
 
-@_claim("sec. 4.1", "no pair is closer than r_min", ARGON_PAGE, Bound(at_least=2.8), "Å")
+@_claim("sec. 4.1", "no pair is closer than 2.8 Å", ARGON_PAGE, Bound(at_least=2.8), "Å")
 def sec_4_1_rejection(evidence: Evidence) -> float:
     """The smallest distance in all data."""
     data = evidence.data
@@ -241,9 +241,7 @@ def sec_4_2_network(evidence: Evidence) -> float:
     return sum(p.numel() for p in evidence.protocol.network.parameters())
 
 
-@_claim(
-    "Eq. 43", "defines what FIRE minimises (difference of its two readings)", TRAINING, Bound(at_most=1e-3)
-)
+@_claim("Eq. 43", "says what FIRE minimises (steps under two readings)", TRAINING, Bound(at_most=1e-3))
 def eq_43(_) -> list[Attempt]:
     """How far FIRE's weights are apart after 50 iterations, the mean and the sum against the mean."""
     weights = {}
@@ -257,7 +255,7 @@ def eq_43(_) -> list[Attempt]:
     return [Attempt({f"as a {loss}": _error(values, weights["mean"]) for loss, values in weights.items()})]
 
 
-@_claim("sec. 4.2", "W by Xavier (standard deviation, in its own unit)", TRAINING, Bound(0.97, 1.03))
+@_claim("sec. 4.2", "normalised Xavier weights (deviation / theirs)", TRAINING, Bound(0.97, 1.03))
 def sec_4_2_xavier(_) -> float:
     """That of a large layer, in units of sqrt(2 / (M_k + M_(k+1)))."""
     layer = EquivariantLinear(300, 200, generator=torch.Generator().manual_seed(0))
@@ -480,13 +478,13 @@ def fig_6_growth(evidence: Evidence) -> list[Attempt]:
     return _grows(evidence, "rmsd_energy")
 
 
-@_claim("Fig. 6", "RMSD(E) is below 4e-4 eV at 4000 steps", ENERGY, Bound(at_most=ENERGY_BOUND), "eV")
+@_claim("Fig. 6", "RMSD(E) is below 4·10⁻⁴ eV at 4000 steps", ENERGY, Bound(at_most=ENERGY_BOUND), "eV")
 def fig_6(evidence: Evidence) -> list[Attempt]:
     """At the second step."""
     return evidence.attempts(lambda metrics, kind: {"": metrics["dynamics"][kind]["rmsd_energy"][1]})
 
 
-@_claim("sec. 4.3", "4e-4 eV is about two orders below the system's energy", ENERGY, Bound(1.5, 2.5))
+@_claim("sec. 4.3", "that is about two orders below the system's energy", ENERGY, Bound(1.5, 2.5))
 def sec_4_3_orders(evidence: Evidence) -> float:
     """The decimal logarithm of the mean energy of the samples over 4e-4 eV."""
     return (evidence.analytic.total_energy()[0].abs().mean() / ENERGY_BOUND).log10().item()

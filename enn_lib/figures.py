@@ -115,6 +115,7 @@ def plot_potential(potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max
     axes.set(xlabel="distance $r_{ij}$ (Å)", ylabel="energy $U_{ij}$ (eV)", xlim=(r_min - 0.15, r_max))
     axes.set_ylim(-3 * potential.epsilon, 1.12 * wall)
 
+    axes.grid(False)  # its lines would run into the inset
     inset = axes.inset_axes((0.36, 0.27, 0.62, 0.56))
     inset.plot(distance, 1000 * energy, **ANALYTIC)
     minimum = 2 ** (1 / 6) * potential.r0
@@ -147,8 +148,8 @@ def plot_configurations(smallest: Tensor, force_norms: Tensor, *, r_min: float =
     right.hist(norms, bins=np.geomspace(norms.min(), norms.max(), 60), color=ORANGE)
     right.axvline(np.median(norms), color=BLACK, label="median")
     right.axvline(np.sqrt(np.mean(norms**2)), color=BLACK, linestyle="--", label="root mean square")
-    right.set(xlabel="$|F_i|$ (eV/Å)", ylabel="atoms", xscale="log", ylim=(0, 1.3 * right.get_ylim()[1]))
-    right.legend(loc="upper left", fontsize="small")
+    right.set(xlabel="$|F_i|$ (eV/Å)", ylabel="atoms", xscale="log")
+    right.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
     return figure
 
 

@@ -76,11 +76,12 @@ def test_both_ends_of_a_bound_hold_and_nan_never_does():
 @pytest.mark.parametrize(
     ("bound", "text"),
     [
-        (Bound(at_most=1e-11), "at most 1e-11"),
+        (Bound(at_most=1e-11), "at most 10⁻¹¹"),
         (Bound(at_least=3), "at least 3"),
         (Bound(0.1, 1), "0.1 to 1"),
         (Bound(52_000, 52_000), "52,000"),
         (Bound(at_most=0.00118), "at most 0.00118"),
+        (Bound(at_most=4e-4), "at most 4·10⁻⁴"),
     ],
 )
 def test_a_bound_reads_as_words(bound, text):
@@ -98,7 +99,15 @@ def test_the_text_of_the_values_stops_at_the_deciding_attempt():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(3e-16, "< 1e-15"), (0.0, "0"), (1376.0, "1,376"), (29_742.3, "29,700"), (0.5, "0.5")]
+    ("value", "text"),
+    [
+        (3e-16, "< 10⁻¹⁵"),
+        (7.614e-6, "7.61·10⁻⁶"),
+        (0.0, "0"),
+        (1376.0, "1,376"),
+        (29_742.3, "29,700"),
+        (0.5, "0.5"),
+    ],
 )
 def test_rounding_is_written_as_a_power_of_ten_and_counts_in_full(value, text):
     (result,) = check([claim(measured=value)])
@@ -131,11 +140,11 @@ def test_the_decorator_registers_its_function_as_the_measurement():
 def test_the_table_has_a_row_for_each_result_with_links_and_the_verdict():
     lines = as_table(check([claim(0.5), claim(1.5)])).splitlines()
     assert len(lines) == 4
-    assert all(line.count("|") == 7 for line in lines)
-    assert "[argon]" in lines[2]
-    assert "[the layer]" in lines[2]
+    assert all(line.count("|") == 6 for line in lines)
+    assert "{ref}`argon <argon>`" in lines[2]
+    assert "{ref}`the layer <the-layer>`" in lines[2]
     assert lines[2].endswith("| reproduced |")
-    assert lines[3].endswith("| not reproduced |")
+    assert lines[3].endswith("| **not reproduced** |")
 
 
 def test_the_count_names_every_verdict():
