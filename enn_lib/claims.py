@@ -180,13 +180,13 @@ def check(claims: Iterable[Claim], evidence: Any = None) -> list[Result]:
 
 def as_table(results: Iterable[Result]) -> str:
     """The results as a table in MyST Markdown, with references to the pages by their labels."""
-    lines = ["| claim | what it says, and where | our value | wanted | verdict |", "|---" * 5 + "|"]
+    lines = ["| claim | verdict | what it says, and where | our value | wanted |", "|---" * 5 + "|"]
     for result in results:
         claim = result.claim
         links = ", ".join(f"{{ref}}`{page.replace('-', ' ')} <{page}>`" for page in claim.pages)
         wanted = f"{claim.wanted} {claim.unit}".strip()
         verdict = result.verdict if result.verdict is Verdict.REPRODUCED else f"**{result.verdict}**"
-        cells = (claim.source, f"{claim.statement}: {links}", result.value_text(), wanted, verdict)
+        cells = (claim.source, verdict, f"{claim.statement}: {links}", result.value_text(), wanted)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
