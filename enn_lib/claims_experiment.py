@@ -58,13 +58,13 @@ ENERGY_BOUND = 4e-4
 """What the RMSD of the energy stays below at about 4000 steps in the paper, eV."""
 
 FAIRLY_GOOD, ACCEPTABLE = 0.1, 0.5
-"""Our reading of the paper's words: the RMSD of positions as a share of the distance travelled."""
+"""How the paper's words are read here, as the RMSD of positions as a share of the distance travelled."""
 
 SIGNIFICANT_DROP = 0.1
-"""Our reading of "drop significantly": the last loss as a share of the first."""
+"""How "drop significantly" is read here, as the last loss as a share of the first."""
 
 NO_OVERFITTING = 1.5
-"""Our reading of "does not suffer from overfitting": validation loss over training loss, at the end."""
+"""How "does not suffer from overfitting" is read here, as validation loss over training loss, at the end."""
 
 ROUNDING = Bound(at_most=1e-10)
 
