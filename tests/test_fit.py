@@ -1,5 +1,7 @@
 """Short trainings of any model."""
 
+import math
+
 import pytest
 import torch
 
@@ -64,6 +66,20 @@ def test_the_optimiser_can_be_chosen():
     net = ENN((2, 4, 1), generator=generator(0))
     losses = fit(net, x, x[..., :1], steps=50, optimiser=torch.optim.Muon, learning_rate=0.02)
     assert losses[-1] < losses[0]
+
+
+def test_the_learning_rate_goes_down_to_zero_along_a_cosine():
+    rates = []
+
+    class Recorder(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    x = torch.randn(20, 3, 2, generator=generator(1))
+    fit(ENN((2, 1), generator=generator(0)), x, x[..., :1], steps=10, learning_rate=0.1, optimiser=Recorder)
+    expected = [0.05 * (1 + math.cos(math.pi * k / 10)) for k in range(10)]
+    assert rates == pytest.approx(expected)
 
 
 def test_bad_arguments_are_named():
