@@ -106,3 +106,22 @@ def test_what_a_page_mentions_is_read_from_its_text(text, numbers):
 def test_an_entry_with_a_missing_or_an_unknown_key_is_named():
     with pytest.raises(ValueError, match=r"equation 9: got \['page', 'says'\], wanted"):
         Equation.read("9", {"says": "unit vectors", "page": "the-layer"})
+
+
+def broken_tags(text: str) -> list[str]:
+    """Displayed equations of several lines with a tag: Sphinx puts them in ``split``, which allows none."""
+    return [
+        block
+        for block in re.findall(r"\$\$(.*?)\$\$", text, re.DOTALL)
+        if "\\tag" in block and r"\\" in block
+    ]
+
+
+@pytest.mark.parametrize("page", toc_pages())
+def test_every_numbered_equation_can_be_shown(page):
+    assert broken_tags((ROOT / f"{page}.md").read_text()) == []
+
+
+def test_a_tag_in_an_equation_of_several_lines_is_found():
+    assert broken_tags("$$\na \\\\ b \\tag{1}\n$$")
+    assert not broken_tags("$$\na = b \\tag{1}\n$$")
