@@ -145,7 +145,13 @@ class ArgonData:
 
 
 def sample_positions(
-    n_configurations: int, seed: int, *, sigma: float = 3.0, r_min: float = 2.8, n_atoms: int = N_ATOMS
+    n_configurations: int,
+    seed: int,
+    *,
+    sigma: float = 3.0,
+    r_min: float = 2.8,
+    n_atoms: int = N_ATOMS,
+    n: int = 3,
 ) -> Tensor:
     """Draw configurations of atoms as sec. 4.1 does for four.
 
@@ -160,9 +166,10 @@ def sample_positions(
         sigma: Å.
         r_min: Å.
         n_atoms: in each configuration, at least 2. The more, the fewer are accepted.
+        n: the dimension of space.
 
     Returns:
-        Positions in Å, ``(n_configurations, n_atoms, 3)``, float64.
+        Positions in Å, ``(n_configurations, n_atoms, n)``, float64.
 
     Raises:
         ValueError: if a number is out of its range, or `r_min` leaves nothing to accept.
@@ -173,11 +180,13 @@ def sample_positions(
         raise ValueError(f"sigma, r_min: got {sigma}, {r_min}, wanted above 0 and at least 0 Å")
     if n_atoms < 2:
         raise ValueError(f"n_atoms: got {n_atoms}, wanted at least 2")
+    if n < 1:
+        raise ValueError(f"n: got {n}, wanted a positive dimension")
     generator = np.random.default_rng(seed)
     accepted: list[Tensor] = []
     found = 0
     while found < n_configurations:
-        positions = torch.from_numpy(generator.normal(0.0, sigma, (10_000, n_atoms, 3)))
+        positions = torch.from_numpy(generator.normal(0.0, sigma, (10_000, n_atoms, n)))
         accepted.append(positions[smallest_distance(positions) >= r_min])
         found += len(accepted[-1])
         if found == 0:
@@ -186,7 +195,7 @@ def sample_positions(
 
 
 def smallest_distance(positions: Tensor) -> Tensor:
-    """The smallest pair distance, Å, of each configuration: ``(..., atoms, 3)`` -> ``(...)``."""
+    """The smallest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
     i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
     return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).amin(dim=-1).sqrt()
 

@@ -303,6 +303,18 @@ def test_any_number_of_atoms_can_be_drawn_and_none_are_close():
     assert min(torch.pdist(p).min() for p in positions) >= 2.8
 
 
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_configurations_can_be_drawn_in_any_dimension(n):
+    positions = sample_positions(20, 0, n=n)
+    assert positions.shape == (20, 4, n)
+    assert min(torch.pdist(p).min() for p in positions) >= 2.8
+
+
+def test_no_dimension_is_refused():
+    with pytest.raises(ValueError, match="n: got 0, wanted a positive dimension"):
+        sample_positions(1, 0, n=0)
+
+
 def test_the_smallest_distance_is_that_of_pdist():
     positions = sample_positions(10, 1, n_atoms=5)
     expected = torch.stack([torch.pdist(p).min() for p in positions])
