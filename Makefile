@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
-.PHONY: help setup book preview test check-book format clean
+.PHONY: help setup book preview student test check-book format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ book: $(STAMP) ## execute what is stale and build the book, strict
 
 preview: $(STAMP) ## build some pages quickly: make preview PAGES="forces energy"
 	@$(BIN)/python tools/build_book.py $(PAGES)
+
+student: $(STAMP) ## notebooks to teach with, without and with solutions, in _build/student and _build/instructor
+	@$(BIN)/python tools/student.py
 
 test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/ruff check .

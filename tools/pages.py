@@ -34,15 +34,24 @@ class PageError(Exception):
 def toc_pages(root: Path = ROOT) -> list[str]:
     """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
 
-    def walk(node) -> Iterator[str]:
-        for key, value in node.items():
-            if key in ("root", "file"):
-                yield value
-            elif isinstance(value, list):
-                for item in value:
-                    yield from walk(item)
+    return list(_pages(yaml.safe_load((root / "_toc.yml").read_text())))
 
-    return list(walk(yaml.safe_load((root / "_toc.yml").read_text())))
+
+def _pages(node: dict) -> Iterator[str]:
+    """The pages below a node of the table of contents."""
+    for key, value in node.items():
+        if key in ("root", "file"):
+            yield value
+        elif isinstance(value, list):
+            for item in value:
+                yield from _pages(item)
+
+
+def lecture_pages(root: Path = ROOT) -> list[str]:
+    """The pages that teach, in reading order: all notebooks but those of the appendix."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    toc["parts"] = [part for part in toc.get("parts", []) if part["caption"] != "Appendix"]
+    return [page for page in _pages(toc) if read_page(root / f"{page}.md")]
 
 
 def front_matter(text: str) -> dict:

@@ -1,0 +1,203 @@
+"""Notebooks to teach with: a student set without solutions, an instructor set with them.
+
+    python tools/student.py        all lectures, into _build/student and _build/instructor
+
+A page holds everything. Between ``{solution-start} label`` and ``{solution-end}`` its last code cell may
+be tagged ``check``. What such a check uses and the cells of the solution before it define is the answer:
+a variable or a function. In the student's notebook the solution is replaced by one cell with empty
+answers, and the check follows. This is nbgrader's pair of a manually solved and an autograded cell,
+without its database: run a notebook to grade it.
+"""
+
+import ast
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+
+import nbformat
+from build_book import execute_stale
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from pages import ENVIRONMENT, ROOT, PageError, lecture_pages, read_page
+
+START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULTILINE)
+DIRECTIVE = re.compile(r"^([`:]{3,})\{([\w:-]+)\}(.*)\n(?::[\w-]+:.*\n)*([\s\S]*?)^\1$", re.MULTILINE)
+END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
+
+
+def split(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, str]]:
+    """The cells of a page and the label of the solution that each is part of, or ""; prose is cut there.
+
+    Raises:
+        PageError: if a solution does not end, or is in one piece, so that it could not be taken out.
+    """
+    label = ""
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            yield cell, label
+            continue
+        rest = cell.source
+        if "{solution} " in rest:
+            raise PageError("a solution in one piece, wanted {solution-start} and {solution-end}")
+        while rest:
+            match = (END if label else START).search(rest)
+            piece, rest = (rest[: match.start()], rest[match.end() :]) if match else (rest, "")
+            if piece.strip():
+                yield new_markdown_cell(piece.strip()), label
+            if match:
+                label = "" if label else match[2]
+    if label:
+        raise PageError(f"the solution {label} does not end")
+
+
+def is_check(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell grades the answer before it."""
+    return "check" in cell.metadata.get("tags", [])
+
+
+def definitions(source: str) -> dict[str, ast.stmt]:
+    """The names that a cell gives a value to at its top level, and the statements that do it."""
+    found = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            found[statement.name] = statement
+        elif isinstance(statement, ast.Assign):
+            names = [n.id for t in statement.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            found |= dict.fromkeys(names, statement)
+    return found
+
+
+def answers(solution: list[nbformat.NotebookNode], check: nbformat.NotebookNode) -> dict[str, ast.stmt]:
+    """What the student has to fill in: the names of the check that the solution defines.
+
+    Raises:
+        PageError: if there is none, or one is a class.
+    """
+    used = {node.id for node in ast.walk(ast.parse(check.source)) if isinstance(node, ast.Name)}
+    found: dict[str, ast.stmt] = {}
+    for cell in solution:
+        found |= {name: how for name, how in definitions(cell.source).items() if name in used}
+    if not found or any(isinstance(how, ast.ClassDef) for how in found.values()):
+        raise PageError(
+            f"got a check of {sorted(found)}, wanted one of variables or functions:\n{check.source}"
+        )
+    return found
+
+
+def stub(name: str, how: ast.stmt) -> str:
+    """An empty answer: a variable that is None, or a function that says that it is empty."""
+    if not isinstance(how, ast.FunctionDef):
+        return f"{name} = None  # your answer"
+    text = ast.get_docstring(how, clean=False)
+    body = (f'    """{text}"""\n' if text else "") + f'    raise NotImplementedError("{name}: your answer")'
+    return f"def {name}({ast.unparse(how.args)}):\n{body}"
+
+
+def guarded(names: dict[str, ast.stmt], check: str) -> str:
+    """A check that first says what is still empty."""
+    variables = [name for name, how in names.items() if not isinstance(how, ast.FunctionDef)]
+    first = [f'assert {name} is not None, "{name}: got None, wanted your answer"' for name in variables]
+    return "\n".join([*first, check])
+
+
+def grouped(notebook) -> Iterator[tuple[list[nbformat.NotebookNode], str]]:
+    """The cells of a page, each solution in one group with its label."""
+    group: list[nbformat.NotebookNode] = []
+    last = ""
+    for cell, label in split(notebook):
+        if group and (label != last or not label):
+            yield group, last
+            group = []
+        group, last = [*group, cell], label
+    yield group, last
+
+
+def student_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A page without results and solutions, but with empty answers and their checks."""
+    cells = []
+    for group, label in grouped(notebook):
+        code = [cell for cell in group if cell.cell_type == "code"]
+        if not label:
+            cells += group
+        elif code and is_check(code[-1]):
+            wanted = answers(code[:-1], code[-1])
+            functions = any(isinstance(how, ast.FunctionDef) for how in wanted.values())
+            empty = ("\n\n\n" if functions else "\n").join(stub(*answer) for answer in wanted.items())
+            cells += [new_code_cell(empty), new_code_cell(guarded(wanted, code[-1].source))]
+        else:
+            cells.append(new_code_cell("# your work"))
+    return finish(notebook, cells, clear=True)
+
+
+def instructor_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A page with its results, solutions and checks."""
+    cells = []
+    for group, label in grouped(notebook):
+        cells += [new_markdown_cell("**Solution**"), *group] if label else group
+    return finish(notebook, cells, clear=False)
+
+
+def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
+    """A notebook of some cells whose prose any Jupyter shows, with or without results."""
+    values = glued(notebook)
+    result = new_notebook(metadata={"kernelspec": notebook.metadata.kernelspec})
+    for number, cell in enumerate(cells):
+        cell = nbformat.from_dict({**cell, "id": f"cell-{number}"})
+        if cell.cell_type == "markdown":
+            cell.source = plain(cell.source, values)
+        elif clear:
+            cell.outputs, cell.execution_count = [], None
+        result.cells.append(cell)
+    nbformat.validate(result)
+    return result
+
+
+def glued(notebook: nbformat.NotebookNode) -> dict:
+    """The values that the page glued when it was executed."""
+    kind = "application/papermill.record/text/plain"
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    records = [o for o in outputs if o.get("metadata", {}).get("scrapbook")]
+    return {o.metadata.scrapbook.name: ast.literal_eval(o.data[kind]) for o in records if kind in o.data}
+
+
+def plain(text: str, values: dict) -> str:
+    """MyST as plain Markdown: roles as their text, directives as a bold title over what they hold."""
+
+    def value(match) -> str:
+        name, _, form = match[1].partition(":")
+        return format(values[name], form) if name in values else "…"
+
+    text = re.sub(r"\{glue:text\}`([^`]+)`", value, text)
+    text = re.sub(r"\{[\w:]+\}`([^`<]+?)\s*<[^`]+>`", r"\1", text)
+    text = re.sub(r"\{cite(?::t)?\}`([^`]+)`", r"[\1]", text)
+    text = re.sub(r"\{[\w:]+\}`([^`]+)`", r"\1", text)
+    text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
+    while match := DIRECTIVE.search(text):
+        kind, title, body = match[2].split(":")[-1].capitalize(), match[3].strip(), match[4].strip("\n")
+        heading = f"{kind}: {title}" if title else kind
+        text = f"{text[: match.start()]}**{heading}**\n\n{body}\n{text[match.end() :]}"
+    return text
+
+
+def main() -> int:
+    """Write both sets; return the exit status."""
+    os.environ.update(ENVIRONMENT)
+    notebooks = {page: read_page(ROOT / f"{page}.md") for page in lecture_pages()}
+    execute_stale(notebooks)
+    for kind, make in (("student", student_notebook), ("instructor", instructor_notebook)):
+        folder, part = ROOT / "_build" / kind, ROOT / "_build" / f"{kind}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for page, notebook in notebooks.items():
+            nbformat.write(make(notebook), part / f"{page.removeprefix('book/')}.ipynb")
+        if kind == "instructor":
+            (part / "teaching.md").write_text(plain((ROOT / "book" / "teaching.md").read_text(), {}))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+        print(f"{len(notebooks)} notebooks in {folder.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
