@@ -18,11 +18,11 @@ from collections.abc import Iterator
 
 import nbformat
 from build_book import execute_stale
+from markdown_cells import glued, plain
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pages import ENVIRONMENT, ROOT, PageError, lecture_pages, read_page
 
 START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULTILINE)
-DIRECTIVE = re.compile(r"^([`:]{3,})\{([\w:-]+)\}(.*)\n(?::[\w-]+:.*\n)*([\s\S]*?)^\1$", re.MULTILINE)
 END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
 
 
@@ -57,10 +57,16 @@ def is_check(cell: nbformat.NotebookNode) -> bool:
 
 
 def definitions(source: str) -> dict[str, ast.stmt]:
-    """The names that a cell gives a value to at its top level, and the statements that do it."""
-    found = {}
+    """The names that a cell gives a value to at its top level, and the statements that do it.
+
+    Each statement gets a `meaning`, what it says in words: a docstring, or the comment where it ends.
+    """
+    found, lines = {}, source.splitlines()
     for statement in ast.parse(source).body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        comment = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode().strip(" #")
+        is_block = isinstance(statement, ast.FunctionDef | ast.ClassDef)
+        statement.meaning = ast.get_docstring(statement) if is_block else comment
+        if is_block:
             found[statement.name] = statement
         elif isinstance(statement, ast.Assign):
             names = [n.id for t in statement.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
@@ -72,9 +78,13 @@ def answers(solution: list[nbformat.NotebookNode], check: nbformat.NotebookNode)
     """What the student has to fill in: the names of the check that the solution defines.
 
     Raises:
-        PageError: if there is none, or one is a class.
+        PageError: if there is none, one is a class, or one does not say what it is.
     """
-    used = {node.id for node in ast.walk(ast.parse(check.source)) if isinstance(node, ast.Name)}
+    nodes = list(ast.walk(ast.parse(check.source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    own |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    used = {name.id for name in names} - own
     found: dict[str, ast.stmt] = {}
     for cell in solution:
         found |= {name: how for name, how in definitions(cell.source).items() if name in used}
@@ -82,16 +92,20 @@ def answers(solution: list[nbformat.NotebookNode], check: nbformat.NotebookNode)
         raise PageError(
             f"got a check of {sorted(found)}, wanted one of variables or functions:\n{check.source}"
         )
+    for name, how in found.items():
+        if not how.meaning:
+            raise PageError(
+                f"{name}: got an answer without words, wanted a docstring or a comment at its end"
+            )
     return found
 
 
 def stub(name: str, how: ast.stmt) -> str:
     """An empty answer: a variable that is None, or a function that says that it is empty."""
     if not isinstance(how, ast.FunctionDef):
-        return f"{name} = None  # your answer"
-    text = ast.get_docstring(how, clean=False)
-    body = (f'    """{text}"""\n' if text else "") + f'    raise NotImplementedError("{name}: your answer")'
-    return f"def {name}({ast.unparse(how.args)}):\n{body}"
+        return f"{name} = None  # {how.meaning}"
+    lines = [f"def {name}({ast.unparse(how.args)}):", f'"""{how.meaning}"""']
+    return "\n    ".join([*lines, f'raise NotImplementedError("{name}: your answer")'])
 
 
 def guarded(names: dict[str, ast.stmt], check: str) -> str:
@@ -151,33 +165,6 @@ def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
         result.cells.append(cell)
     nbformat.validate(result)
     return result
-
-
-def glued(notebook: nbformat.NotebookNode) -> dict:
-    """The values that the page glued when it was executed."""
-    kind = "application/papermill.record/text/plain"
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    records = [o for o in outputs if o.get("metadata", {}).get("scrapbook")]
-    return {o.metadata.scrapbook.name: ast.literal_eval(o.data[kind]) for o in records if kind in o.data}
-
-
-def plain(text: str, values: dict) -> str:
-    """MyST as plain Markdown: roles as their text, directives as a bold title over what they hold."""
-
-    def value(match) -> str:
-        name, _, form = match[1].partition(":")
-        return format(values[name], form) if name in values else "…"
-
-    text = re.sub(r"\{glue:text\}`([^`]+)`", value, text)
-    text = re.sub(r"\{[\w:]+\}`([^`<]+?)\s*<[^`]+>`", r"\1", text)
-    text = re.sub(r"\{cite(?::t)?\}`([^`]+)`", r"[\1]", text)
-    text = re.sub(r"\{[\w:]+\}`([^`]+)`", r"\1", text)
-    text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
-    while match := DIRECTIVE.search(text):
-        kind, title, body = match[2].split(":")[-1].capitalize(), match[3].strip(), match[4].strip("\n")
-        heading = f"{kind}: {title}" if title else kind
-        text = f"{text[: match.start()]}**{heading}**\n\n{body}\n{text[match.end() :]}"
-    return text
 
 
 def main() -> int:
