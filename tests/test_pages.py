@@ -6,7 +6,16 @@ import shutil
 import nbformat
 import pytest
 from build_book import build_book, execute_stale, stage, tree_hash
-from pages import ENVIRONMENT, PageError, code_cells, library_hash, page_key, read_page, toc_pages
+from pages import (
+    ENVIRONMENT,
+    PageError,
+    code_cells,
+    lecture_pages,
+    library_hash,
+    page_key,
+    read_page,
+    toc_pages,
+)
 
 PAGE = """---
 jupytext:
@@ -67,6 +76,13 @@ def test_pages_come_in_the_order_of_the_table_of_contents(book):
     }
     (book / "_toc.yml").write_text(json.dumps(nested))
     assert toc_pages(book) == ["a", "b", "c", "d"]
+
+
+def test_a_lecture_is_a_notebook_outside_the_appendix(book):
+    assert lecture_pages(book) == ["book/forces"]
+    toc = book / "_toc.yml"
+    toc.write_text(toc.read_text().replace("caption: A", "caption: Appendix"))
+    assert lecture_pages(book) == []
 
 
 def test_a_page_of_text_is_no_notebook(book):

@@ -118,7 +118,7 @@ def box_of(page):
         LECTURES[page].read_text(),
         re.M,
     )
-    assert len(boxes) == 1
+    assert len(boxes) == 1, "wanted one box 'Before you begin', of class tip, as in book/forces.md"
     return boxes[0]
 
 
@@ -127,14 +127,14 @@ def box_of(page):
 
 @every_lecture
 def test_a_lecture_begins_with_a_box_of_objectives_time_and_prerequisites(page):
-    text = LECTURES[page].read_text()
-    assert text.index("Before you begin") < text.index("{code-cell}")
+    text, box = LECTURES[page].read_text(), box_of(page)
+    assert text.index(box) < text.index("{code-cell}")
     form = (
         r"\*\*Objectives\.\*\* After this page you can\n\n(?:- .+\n(?:  .+\n)*)+\n"
         r"\*\*Time\.\*\* \d+ minutes to read, \d+ for the exercises\.\n\n"
         r"\*\*Prerequisites\.\*\* .+\.\n(?:.+\n)*"
     )
-    assert re.fullmatch(form, box_of(page)), box_of(page)
+    assert re.fullmatch(form, box), f"{box}\nwanted three parts, as in book/forces.md"
 
 
 @every_lecture

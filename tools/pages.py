@@ -50,7 +50,7 @@ def _pages(node: dict) -> Iterator[str]:
 def lecture_pages(root: Path = ROOT) -> list[str]:
     """The pages that teach, in reading order: all notebooks but those of the appendix."""
     toc = yaml.safe_load((root / "_toc.yml").read_text())
-    toc["parts"] = [part for part in toc.get("parts", []) if part["caption"] != "Appendix"]
+    toc["parts"] = [part for part in toc.get("parts", []) if part.get("caption") != "Appendix"]
     return [page for page in _pages(toc) if read_page(root / f"{page}.md")]
 
 
