@@ -275,7 +275,7 @@ def _plot_rmsd(
     bottom.set_yscale("log")
     bottom.set_ylim(bottom=max(min(first), 1e-12))
     bottom.set_xlabel("MD step" if dt == 1 else "time (fs)")
-    top.legend(fontsize="small", loc="upper left")
+    figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     return figure
 
 
