@@ -1,10 +1,12 @@
-"""The command line: ``python -m enn_lib train | evaluate | runs``."""
+"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost``."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from enn_lib.evaluation import write_metrics
+from enn_lib.fire_readings import run_study
+from enn_lib.matched_cost import run_costs
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
 from enn_lib.training import Config, train
@@ -96,6 +98,18 @@ def parser() -> argparse.ArgumentParser:
         "runs", help="list the shipped runs", description="List the shipped runs, with their errors."
     )
     command.set_defaults(function=_runs)
+    for name, function, what in (
+        ("fire-study", run_study, "train with FIRE under every reading of the paper"),
+        ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}, and write a table for each run. Tables that the "
+            "folder holds already stay, so that the same command goes on where it was stopped.",
+        )
+        command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
+        command.set_defaults(function=lambda arguments, run=function: run(arguments.out))
     return top
 
 
