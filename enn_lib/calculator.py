@@ -1,0 +1,126 @@
+"""Any force field of this package as an ASE calculator, so that ASE relaxes, heats and analyses with it."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.optimize.optimize import Optimizer
+
+from enn_lib.argon import N_ATOMS
+from enn_lib.force_field import ForceField, NetworkForceField
+from enn_lib.permutation import PermutationAverage
+from enn_lib.runs import Run, load_run
+
+
+class ENNCalculator(Calculator):
+    r"""Forces of a trained network, for ASE.
+
+    .. math:: \mathbf F = \mathrm{ENN}(\{\mathbf r_{ij}\})
+
+    The paper's network gives forces and no energy, and none is made up: asking for one raises
+    `PropertyNotImplementedError`. ASE's dynamics need forces only. So do its optimisers without a line
+    search (FIRE, BFGS, MDMin), but for the energy they write into their logs: `forces_only` leaves that
+    out. A force field with an ``energy`` of its own, such as `LennardJones` or `EnergyForceField`, gives it.
+
+    Attributes:
+        force_field: where the forces come from, eV/Å at positions in Å.
+        symbol: the chemical symbol that every atom must have.
+        n_atoms: how many atoms there must be; None for any number.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["forces"]
+
+    def __init__(
+        self,
+        source: str | Path | Run | ForceField = "softened",
+        *,
+        average: bool = True,
+        symbol: str = "Ar",
+        n_atoms: int | None = None,
+    ):
+        """Make the calculator.
+
+        Args:
+            source: a shipped run by its name, a run folder, a loaded run, or any force field.
+            average: average a run over the 24 numberings of its atoms, so that equal atoms are equal to
+                it (sec. 3.5); a force field is taken as it is.
+            symbol: what every atom must be; the runs of this package know argon only.
+            n_atoms: how many atoms there must be. Runs need four; for a force field None is any number.
+
+        Raises:
+            FileNotFoundError, ValueError: if there is no such run, or another number than four is wanted
+                of a run.
+            TypeError: if `source` has no forces.
+        """
+        super().__init__()
+        if isinstance(source, (str, Path)):
+            source = load_run(source)
+        if isinstance(source, Run):
+            source = PermutationAverage(source.force_field) if average else source.force_field
+        if not isinstance(source, ForceField):
+            raise TypeError(f"source: got {type(source).__name__}, wanted a run or an object with forces")
+        if isinstance(source, (PermutationAverage, NetworkForceField)):
+            if n_atoms not in (None, N_ATOMS):
+                raise ValueError(f"n_atoms: got {n_atoms}, wanted {N_ATOMS}, which the network was made for")
+            n_atoms = N_ATOMS
+        self.force_field = source
+        self.symbol = symbol
+        self.n_atoms = n_atoms
+        if hasattr(source, "energy"):
+            # Shadows the attribute of the class: what can be computed depends on the force field.
+            self.implemented_properties = ["energy", "forces"]
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """A property by its ASE name.
+
+        Raises:
+            NotImplementedError: ASE's ``PropertyNotImplementedError``, if the force field does not have it.
+        """
+        if name in ("energy", "free_energy") and "energy" not in self.implemented_properties:
+            raise PropertyNotImplementedError(
+                f"energy: {type(self.force_field).__name__} predicts forces directly and has no energy; use "
+                "enn_lib.calculator.forces_only(FIRE) to relax, or a force field made from an energy"
+            )
+        return super().get_property(name, atoms, allow_calculation)
+
+    def calculate(self, atoms=None, properties=("forces",), system_changes=all_changes):
+        """Compute everything at once, in float64; ASE calls this.
+
+        Raises:
+            ValueError: if the atoms are not those the force field knows, their number is wrong, or the
+                cell is periodic.
+        """
+        super().calculate(atoms, properties, system_changes)
+        strangers = sorted(set(self.atoms.get_chemical_symbols()) - {self.symbol})
+        if strangers:
+            raise ValueError(f"atoms: got {', '.join(strangers)}, wanted {self.symbol} only")
+        if self.n_atoms not in (None, len(self.atoms)):
+            raise ValueError(f"atoms: got {len(self.atoms)} of them, wanted {self.n_atoms}")
+        if self.atoms.pbc.any():
+            raise ValueError("atoms: got a periodic cell, wanted atoms in free space")
+        positions = torch.from_numpy(self.atoms.get_positions())
+        self.results = {"forces": self.force_field.forces(positions).numpy()}
+        if "energy" in self.implemented_properties:
+            self.results["energy"] = float(self.force_field.energy(positions))
+
+
+def forces_only(optimiser: type[Optimizer]) -> type[Optimizer]:
+    """An ASE optimiser that never asks for an energy: ``forces_only(FIRE)(atoms).run(fmax=0.001)``.
+
+    ASE's own read the energy at every step, for the log, even when there is no log to write.
+
+    Args:
+        optimiser: a class that moves by forces alone, such as FIRE, BFGS or MDMin.
+
+    Returns:
+        A subclass whose log has the step and the largest force, eV/Å.
+    """
+
+    class ForcesOnly(optimiser):
+        def log(self, gradient):
+            if self.logfile is not None:
+                largest = self.optimizable.gradient_norm(gradient)
+                self.logfile.write(f"{optimiser.__name__} {self.nsteps:5d} {largest:12.6f}\n")
+
+    return ForcesOnly
