@@ -67,7 +67,7 @@ READINGS: dict[str, dict] = {
 """What each reading changes of `PRINTED`."""
 
 DECISIVE = tuple(READINGS)[:11]
-"""The readings with three seeds: sum or mean, the order of Step 4, softened or not. The others have one."""
+"""The readings with three seeds (sum or mean, the order of Step 4, softened or not); the others have one."""
 
 
 def reading(name: str, seed: int = 0, **changes) -> Config:

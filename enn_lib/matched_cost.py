@@ -20,14 +20,14 @@ from enn_lib.training import Config, Trainer, build_network, logged_iterations
 SHIPPED_COSTS = Path(__file__).parent / "studies" / "matched_cost"
 
 COLUMNS = ("gradient_evaluations", "operations", "training_loss", "validation_loss", "test_rmsd")
-"""The columns of a history: gradients of one configuration; floating-point operations; losses (means, without
-unit); and the RMSD of the force components of the test part, eV/Å."""
+"""The columns of a history. They are gradients of one configuration, floating-point operations, losses
+(means, without unit), and the RMSD of the force components of the test part, eV/Å."""
 
 BASE = Config(n_configurations=10_000, iterations=1, threads=1)
 """The literal network on 6,000 training configurations; `iterations` follows from the evaluations."""
 
 EVALUATIONS = 1_500_000
-"""Gradient evaluations of one run: 250 passes through the data."""
+"""Gradient evaluations of one run, 250 passes through the data."""
 
 RATES: dict[str, tuple[float, ...]] = {
     "fire": (0.01, 0.03, 0.1),
@@ -36,7 +36,7 @@ RATES: dict[str, tuple[float, ...]] = {
     "soap": (0.001, 0.003, 0.01),
     "lbfgs": (0.3, 1.0),
 }
-"""The rates tried, all on seed 0: learning rates; FIRE's largest time step; L-BFGS's first trial step."""
+"""The rates tried, all on seed 0, are learning rates, FIRE's largest time step, L-BFGS's first trial step."""
 
 N_SEEDS = 3
 """Seeds of network and data at the best rate."""
