@@ -1,9 +1,10 @@
-"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost``."""
+"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost | choices``."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from enn_lib.choices import run_choices
 from enn_lib.evaluation import write_metrics
 from enn_lib.fire_readings import run_study
 from enn_lib.matched_cost import run_costs
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     for name, function, what in (
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
+        ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
     ):
         command = commands.add_parser(
             name,

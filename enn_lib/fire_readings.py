@@ -13,8 +13,7 @@ import torch
 from tqdm import tqdm
 
 from enn_lib.argon import generate_data
-from enn_lib.layers import length
-from enn_lib.network import ENN
+from enn_lib.evaluation import smallest_hidden_norms
 from enn_lib.storage import read_csv, write_csv
 from enn_lib.training import Config, Trainer, logged_iterations
 
@@ -86,17 +85,6 @@ def reading(name: str, seed: int = 0, **changes) -> Config:
     return replace(PRINTED, seed=seed, data_seed=2208 + seed, **{**READINGS[name], **changes})
 
 
-@torch.no_grad()
-def smallest_hidden_norm(network: ENN, inputs: torch.Tensor) -> float:
-    """The length of the shortest vector that enters a layer behind the first; inputs ``(N, n, M)``."""
-    smallest = float("inf")
-    x = inputs
-    for layer in network.layers[:-1]:
-        x = network.activation(layer(x))
-        smallest = min(smallest, length(x).min().item())
-    return smallest
-
-
 def descend(config: Config) -> list[tuple[float, ...]]:
     """Train with FIRE as `config` says and return rows of `COLUMNS`.
 
@@ -119,7 +107,7 @@ def descend(config: Config) -> list[tuple[float, ...]]:
     def record() -> None:
         trainer.record()
         _, _, _, training, validation, dt, _ = trainer.history[-1]
-        norm = smallest_hidden_norm(trainer.network, inputs)
+        norm = smallest_hidden_norms(trainer.network, inputs).min().item()
         rows.append((trainer.iteration, training, validation, dt, group["power"], stops, norm))
 
     record()

@@ -305,10 +305,15 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def mean_squared_error(self, inputs: Tensor, targets: Tensor) -> float:
-        """The mean over configurations and components, without unit."""
-        total = sum(self._eager_squared_error(x, t).double() for x, t in self._chunks(inputs, targets))
+    def mean_squared_error(self, inputs: Tensor, targets: Tensor, network: nn.Module | None = None) -> float:
+        """The mean over configurations and components, without unit; of `network` if one is given."""
+        network = self.network if network is None else network
+        total = sum((network(x) - t).square().sum().double() for x, t in self._chunks(inputs, targets))
         return total.item() / targets.numel()
+
+    def validation_loss(self, network: nn.Module | None = None) -> float:
+        """The same, on the validation data."""
+        return self.mean_squared_error(*self._validation, network)
 
     def record(self) -> None:
         """Append a row to the history.
@@ -322,7 +327,7 @@ class Trainer:
             self.iteration * self._batch_size / len(self._order),
             self.iteration * self._batch_size,
             self.mean_squared_error(*self._train),
-            self.mean_squared_error(*self._validation),
+            self.validation_loss(),
             group["dt"] if self.config.optimiser == "fire" else group["lr"],
             round(self.seconds, 1),
         )

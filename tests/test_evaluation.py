@@ -8,7 +8,14 @@ from torch import Tensor
 
 from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
-from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, force_errors, predict
+from enn_lib.evaluation import (
+    DISTANCE_EDGES,
+    dynamics_errors,
+    force_errors,
+    predict,
+    smallest_hidden_norms,
+)
+from enn_lib.network import ENN
 
 WRONG = LennardJones(1.1 * ARGON.epsilon, ARGON.r0)
 """Forces ten percent too large."""
@@ -112,3 +119,14 @@ def test_the_errors_in_dynamics_are_those_of_the_trajectories_at_the_steps_asked
         "rmsd_energy": rmsd_energy(analytic, predicted)[[10, 40]].tolist(),
     }
     assert errors["rmsd_positions"][1] > errors["rmsd_positions"][0] > 0
+
+
+def test_the_smallest_norm_is_that_of_the_vectors_that_enter_the_later_layers():
+    network = ENN((6, 5, 3, 4), generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(7, 3, 6, generator=torch.Generator().manual_seed(1))
+    entered = []
+    for layer in network.layers[1:]:
+        layer.register_forward_pre_hook(lambda _, arguments: entered.append(arguments[0]))
+    network(inputs)
+    expected = torch.stack([x.norm(dim=-2).amin(dim=-1) for x in entered]).amin(dim=0)
+    torch.testing.assert_close(smallest_hidden_norms(network, inputs), expected)

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
-import torch
 
 from enn_lib.__main__ import main
 from enn_lib.argon import generate_data
@@ -19,9 +18,7 @@ from enn_lib.fire_readings import (
     load_study,
     reading,
     run_study,
-    smallest_hidden_norm,
 )
-from enn_lib.network import ENN
 from enn_lib.storage import read_csv
 from enn_lib.training import Trainer
 
@@ -104,17 +101,6 @@ def test_another_optimiser_is_refused():
         descend(reading("printed", optimiser="adam", **SMALL))
 
 
-def test_the_smallest_norm_is_that_of_the_vectors_that_enter_the_later_layers():
-    network = ENN((6, 5, 3, 4), generator=torch.Generator().manual_seed(0))
-    inputs = torch.randn(7, 3, 6, generator=torch.Generator().manual_seed(1))
-    entered = []
-    for layer in network.layers[1:]:
-        layer.register_forward_pre_hook(lambda _, arguments: entered.append(arguments[0]))
-    network(inputs)
-    expected = min(x.norm(dim=-2).min().item() for x in entered)
-    assert smallest_hidden_norm(network, inputs) == pytest.approx(expected, rel=1e-6)
-
-
 def test_the_loss_of_a_history_is_the_mean_whatever_is_minimised():
     mean, total = (descend(reading(name, **SMALL))[0] for name in ("printed", "sum"))
     assert mean[1] == total[1]
@@ -152,7 +138,10 @@ def test_a_folder_without_histories_is_refused(tmp_path):
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("command", "name"), [("fire-study", "run_study"), ("matched-cost", "run_costs")])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("fire-study", "run_study"), ("matched-cost", "run_costs"), ("choices", "run_choices")],
+)
 def test_the_command_runs_the_study_into_its_folder(command, name, tmp_path, monkeypatch):
     folders = []
     monkeypatch.setattr(f"enn_lib.__main__.{name}", folders.append)
