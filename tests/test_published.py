@@ -71,9 +71,9 @@ def test_what_is_missing_is_installed_from_the_public_address_into_the_notebook_
 
 def test_one_environment_variable_takes_the_library_from_elsewhere(published, commands, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setenv("ENN_LIB_SOURCE", "file:///a/clone")
+    monkeypatch.setenv("ENN_LIB_SOURCE", "git+https://example.org/fork@branch")
     exec(published.cells[0].source, {})
-    assert Requirement(commands[0][0][-1]).url == "file:///a/clone"
+    assert Requirement(commands[0][0][-1]).url == "git+https://example.org/fork@branch"
     for name in ("tools/notebooks.py", "CONTRIBUTING.md"):
         assert "ENN_LIB_SOURCE" in (ROOT / name).read_text(), f"{name} says so"
 
