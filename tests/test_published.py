@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import nbformat
 import pytest
@@ -150,3 +151,15 @@ def test_a_check_installs_from_a_copy_of_what_git_has(tmp_path):
     assert (copy / "pyproject.toml").read_bytes() == (ROOT / "pyproject.toml").read_bytes()
     assert not (copy / ".git").exists()
     assert not (copy / "_build").exists()
+
+
+def test_an_installed_library_has_every_file_that_git_has(tmp_path):
+    """A module or a table that a wheel leaves out is there in a clone, and missing for everybody else."""
+    copy = tracked_copy(tmp_path / "copy")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--no-build-isolation", "--wheel-dir", tmp_path, copy], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("enn_lib/")}
+    library = [path for path in (copy / "enn_lib").rglob("*") if path.is_file()]
+    assert packed == {path.relative_to(copy).as_posix() for path in library}
