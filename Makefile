@@ -12,10 +12,10 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
-.PHONY: help setup book preview student test check-book format clean
+.PHONY: help setup book preview student notebooks check-notebooks test check-book format clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## the virtual environment .venv, from pinned versions
 
@@ -34,6 +34,12 @@ preview: $(STAMP) ## build some pages quickly: make preview PAGES="forces energy
 
 student: $(STAMP) ## notebooks to teach with, without and with solutions, in _build/student and _build/instructor
 	@$(BIN)/python tools/student.py
+
+notebooks: $(STAMP) ## notebooks to run anywhere, executed, as they are published, in _build/notebooks
+	@$(BIN)/python tools/notebooks.py
+
+check-notebooks: $(STAMP) ## run them in an environment that was empty: all, or PAGES="the-layer forces"
+	@$(BIN)/python tools/notebooks.py --check $(PAGES)
 
 test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/ruff check .

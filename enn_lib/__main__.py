@@ -1,13 +1,16 @@
-"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost | choices``."""
+"""The command line: ``python -m enn_lib --help`` lists what it can do."""
 
 import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from enn_lib.choices import run_choices
 from enn_lib.evaluation import write_metrics
 from enn_lib.fire_readings import run_study
 from enn_lib.matched_cost import run_costs
+from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
 from enn_lib.training import Config, train
@@ -63,6 +66,16 @@ def _runs(arguments: argparse.Namespace) -> None:
         )
 
 
+def _reproduce(arguments: argparse.Namespace) -> None:
+    """Write figures of the paper, and say of each where it is."""
+    experiment = Experiment(load_run(arguments.run), load_run("paper"))
+    if arguments.quick:
+        experiment = experiment.small()
+    torch.set_num_threads(1)  # the same sums, and so the same numbers, each time
+    for files in reproduce(experiment, arguments.out, arguments.figure or tuple(FIGURES)):
+        print(*files)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
@@ -99,6 +112,29 @@ def parser() -> argparse.ArgumentParser:
         "runs", help="list the shipped runs", description="List the shipped runs, with their errors."
     )
     command.set_defaults(function=_runs)
+    command = commands.add_parser(
+        "reproduce",
+        help="make the figures of the paper, with their numbers",
+        description="Make the figures of the paper, all or some, from trained runs: figure-N.png, "
+        "figure-N.pdf, and figure-N.csv with the numbers that are drawn, a unit in the name of each column. "
+        "The same command gives the same files again.",
+    )
+    command.add_argument(
+        "--figure", type=int, nargs="+", metavar="N", help="numbers of figures, 1 to 7; all if not given"
+    )
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="in seconds: the same runs on 500 test configurations, and 3 samples of 300 steps instead of "
+        "all 20,000, and 10 of 10,000",
+    )
+    command.add_argument(
+        "--run", default="reference", help="whose forces and dynamics are drawn: a shipped run or a folder"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("figures"), help="the folder of the files (default: figures)"
+    )
+    command.set_defaults(function=_reproduce)
     for name, function, what in (
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
