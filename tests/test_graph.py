@@ -267,13 +267,13 @@ def test_forces_have_every_symmetry_for_any_number_of_atoms(small_field, n_atoms
     assert_equivariant(field.forces, positions, group=group, action="rows", output_action=output_action)
 
 
-@pytest.mark.parametrize("n_atoms", [3, 4, 5])
+@pytest.mark.parametrize("n_atoms", [3, 4, 5, 13])
 def test_a_short_training_on_four_atoms_beats_predicting_zero_for_other_numbers(small_field, n_atoms):
     field, losses = small_field
     assert losses[-1] < 0.1 < losses[0]
-    positions = sample_positions(200, 2, n_atoms=n_atoms)
+    positions = sample_positions(50, 2, n_atoms=n_atoms)
     forces = ARGON.forces(positions)
-    assert (field.forces(positions) - forces).square().mean() < 0.2 * forces.square().mean()
+    assert (field.forces(positions) - forces).square().mean() < 0.05 * forces.square().mean()
 
 
 def test_forces_on_atoms_out_of_reach_are_zero(small_field):
