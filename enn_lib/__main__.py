@@ -1,9 +1,10 @@
-"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost``."""
+"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost | benchmark``."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from enn_lib.benchmark_study import run_benchmarks
 from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
 from enn_lib.fire_readings import run_study
@@ -122,6 +123,15 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
         command.set_defaults(function=lambda arguments, run=function: run(arguments.out))
+    command = commands.add_parser(
+        "benchmark",
+        help="measure how fast this machine trains and simulates",
+        description="Measure, in about five minutes on an otherwise idle machine, training beside a "
+        "straightforward program and beside matrix products alone, dynamics beside the analytic force and "
+        "ASE, and two processes beside two threads; write a table for each, over those that are there.",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
+    command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
     return top
 
 

@@ -61,7 +61,7 @@ class Config:
             of the sum over components. FIRE is not scale free, so to it the two differ.
         batch_size: configurations a step; all of them if None.
         chunk_size: a batch larger than this is summed in chunks, exact to rounding, so that memory
-            stays bounded.
+            stays bounded, and small enough for a core's own cache.
         relabel: renumber the atoms of every batch by a random permutation.
         iterations: steps of the optimiser.
         learning_rate: at the start; not FIRE's.
@@ -89,7 +89,7 @@ class Config:
     optimiser: Literal["fire", "adam", "muon", "soap"] = "muon"
     loss: Literal["mean", "sum"] = "mean"
     batch_size: int | None = 500
-    chunk_size: int = 3000
+    chunk_size: int = 1000
     relabel: bool = False
     iterations: int = 1000
     learning_rate: float = 0.01
