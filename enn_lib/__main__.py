@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 
+from enn_lib.benchmark_study import run_benchmarks
 from enn_lib.choices import run_choices
+from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
 from enn_lib.fire_readings import run_study
 from enn_lib.matched_cost import run_costs
@@ -16,19 +18,23 @@ from enn_lib.storage import read_json
 from enn_lib.training import Config, train
 
 
+def _read_config(named: str) -> Config:
+    """The configuration in a file, in a run folder, or of a shipped run."""
+    for source in (Path(named), SHIPPED / named / "config.json", Path(named, "config.json")):
+        if source.is_file():
+            return Config.from_dict(read_json(source))
+    raise FileNotFoundError(
+        f"--config: got {named!r}, wanted a JSON file, a run folder, or one of {', '.join(shipped_runs())}"
+    )
+
+
 def _train(arguments: argparse.Namespace) -> None:
     """Train, or resume, and say how to go on."""
-    named = Path(arguments.config)
-    for source in (named, SHIPPED / named / "config.json", named / "config.json"):
-        if source.is_file():
-            break
-    else:
-        raise FileNotFoundError(
-            f"--config: got {arguments.config!r}, wanted a JSON file, a run folder, "
-            f"or one of {', '.join(shipped_runs())}"
-        )
-    config = Config.from_dict(read_json(source))
-    trainer = train(config, arguments.out, max_minutes=arguments.max_minutes)
+    with join(arguments.device) as workers:
+        config = workers.from_first(lambda: _read_config(arguments.config))
+        trainer = train(config, arguments.out, max_minutes=arguments.max_minutes, workers=workers)
+    if not workers.is_first:
+        return
     done = trainer.iteration == config.iterations
     print(
         f"{arguments.out}: {trainer.iteration} of {config.iterations} iterations in {trainer.seconds:.0f} s"
@@ -87,7 +93,8 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train into a folder, or resume the training it holds",
         description="Train into a folder. If the folder holds an unfinished run of the same configuration, "
-        "go on from its checkpoint, bit for bit.",
+        "go on from its checkpoint, bit for bit. Started by torchrun, several processes share the work, "
+        "on one machine or several: torchrun --nproc-per-node 2 -m enn_lib train ...",
     )
     command.add_argument(
         "--config",
@@ -97,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, type=Path, help="the folder of the run")
     command.add_argument(
         "--max-minutes", type=float, help="stop after so long, keeping the checkpoint to resume from"
+    )
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto takes a GPU, one for each process, where torch sees one",
     )
     command.set_defaults(function=_train)
     command = commands.add_parser(
@@ -148,6 +161,15 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
         command.set_defaults(function=lambda arguments, run=function: run(arguments.out))
+    command = commands.add_parser(
+        "benchmark",
+        help="measure how fast this machine trains and simulates",
+        description="Measure, in about five minutes on an otherwise idle machine, training beside a "
+        "straightforward program and beside matrix products alone, dynamics beside the analytic force and "
+        "ASE, and two processes beside two threads; write a table for each, over those that are there.",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
+    command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
     return top
 
 
@@ -157,7 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed.function(parsed)
     except (ValueError, OSError, FloatingPointError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        if is_first_process():
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

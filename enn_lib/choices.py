@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -112,9 +113,18 @@ def run_variation(config: Config) -> list[tuple[float, ...]]:
             except FloatingPointError:
                 break
             _, _, evaluations, training, validation, *_ = trainer.history[-1]
-            smooth = trainer.validation_loss(averaged.module)
+            smooth = _loss_with(trainer, averaged.module)
             rows.append((trainer.iteration, evaluations, training, validation, smooth))
     return rows
+
+
+def _loss_with(trainer: Trainer, other: nn.Module) -> float:
+    """The validation loss with the weights of another network of the same shape, which then leave again."""
+    own = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    trainer.network.load_state_dict(other.state_dict())
+    loss = trainer.validation_loss()
+    trainer.network.load_state_dict(own)
+    return loss
 
 
 def run_choices(folder: Path, names: tuple[str, ...] = (*CHOICES, *GENERALISATION), **changes) -> None:
