@@ -234,7 +234,7 @@ class Trainer:
         network: the network, trained in place.
         iteration: how many iterations are done.
         history: rows of `HISTORY_COLUMNS`.
-        seconds: of training so far, over all sessions.
+        seconds: of training so far, over all sessions; making the data and compiling count.
     """
 
     def __init__(self, config: Config, data: ArgonData, workers: Workers = ALONE):
@@ -419,6 +419,7 @@ def train(
         ValueError: if the folder holds a run of another configuration, or something else.
         FloatingPointError: if training diverges; the last checkpoint stays.
     """
+    start = time.perf_counter()
     checkpoint = folder / "checkpoint" / "state.safetensors"
     workers.from_first(lambda: _prepare(folder, checkpoint, config))
     torch.set_num_threads(max(1, config.threads // workers.per_machine))
@@ -435,7 +436,7 @@ def train(
         (folder / "metrics.json").unlink(missing_ok=True)  # of weights that are about to change
 
     logged = logged_iterations(config.iterations, config.points_per_decade)
-    earlier, start = trainer.seconds, time.perf_counter()
+    earlier = trainer.seconds
     # Not disable=False in the first process, which would overrule TQDM_DISABLE.
     quiet = {} if workers.is_first else {"disable": True}
     with tqdm(total=config.iterations, initial=trainer.iteration, unit="it", **quiet) as bar:
