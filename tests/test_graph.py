@@ -298,6 +298,17 @@ def test_softened_unit_vectors_keep_the_forces_continuous_at_the_cutoff_and_hard
     assert jump(0.0) > 0.1
 
 
+def test_the_scales_are_root_mean_squares_over_all_atoms_and_directions():
+    layer = VectorGraphLayer(GaussianRadial.geometric(3, 2.6, 9.0), dtype=torch.float64)
+    network = ENN((3, 1), dtype=torch.float64, generator=generator(0))
+    positions = sample_positions(20, 0)
+    forces = ARGON.forces(positions)
+    field, _ = fit_graph_force_field(layer, network, positions, forces, steps=1)
+    expected = (layer(positions) ** 2).reshape(-1, 3).mean(dim=0).sqrt()
+    torch.testing.assert_close(field.descriptor_scales, expected)
+    assert field.force_scale == pytest.approx((forces**2).mean().item() ** 0.5)
+
+
 def test_a_descriptor_that_no_data_reach_stays_zero():
     layer = VectorGraphLayer(GaussianRadial([1e6, 1.0], [0.0, 3.0], 9.0), dtype=torch.float64)
     network = ENN((2, 1), dtype=torch.float64, generator=generator(0))
