@@ -35,6 +35,7 @@ def plot_training_rates(training: Table) -> Figure:
         panel.set(xscale="log", xlabel="configurations in a batch")
         panel.set_title("1 thread" if count == 1 else f"{count:.0f} threads")
         panel.set_ylim(bottom=0)
+        panel.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("products' rate (GFLOP/s)")
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small"
