@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
+# What looks at the built book; the last ones with the system's Chromium.
+BUILT_BOOK := tests/test_book.py tests/test_browser.py
+
 .PHONY: help setup book preview student test check-book format clean
 
 help: ## show this list
@@ -38,10 +41,10 @@ student: $(STAMP) ## notebooks to teach with, without and with solutions, in _bu
 test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/test_book.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK:%=--ignore=%)
 
-check-book: book ## look at the built book: pages, figures, links, nothing from elsewhere
-	$(BIN)/python -m pytest tests/test_book.py
+check-book: book ## look at the built book: pages, figures, links, live parts in Chromium
+	$(BIN)/python -m pytest $(BUILT_BOOK)
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,8 @@ from hypothesis import settings
 
 from enn_lib.training import Config, train
 
+pytest_plugins = ["browser"]
+
 settings.register_profile("enn", deadline=None, derandomize=True, max_examples=20)
 settings.load_profile("enn")
 
