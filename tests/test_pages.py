@@ -5,7 +5,7 @@ import shutil
 
 import nbformat
 import pytest
-from build_book import build_book, execute_stale, stage, tree_hash
+from build_book import build_book, execute_stale, stage, tree_hash, without_font_preloads
 from pages import (
     ENVIRONMENT,
     PageError,
@@ -189,3 +189,9 @@ def test_a_build_that_failed_is_not_taken_for_done(book, monkeypatch):
     build_book(book)
     assert len(calls) == 2, "once failed, once built, once nothing to do"
     assert {"-W", "-n", "--keep-going"} == set(calls[0])
+
+
+def test_a_page_opened_from_disk_is_not_asked_to_load_fonts_early():
+    font = '<link rel="preload" as="font" type="font/woff2" crossorigin href="a.woff2" />\n'
+    script = '<link rel="preload" as="script" href="a.js" />\n'
+    assert without_font_preloads(font + script + "<p>") == script + "<p>"

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,18 @@ def render(source: Path, output: Path, *options: str) -> int:
     done = subprocess.run(
         [*command, str(source), "--path-output", str(output), *options], stdout=subprocess.DEVNULL
     )
+    for page in (output / "_build" / "html").rglob("*.html"):
+        page.write_text(without_font_preloads(page.read_text()))
     return done.returncode
+
+
+def without_font_preloads(html: str) -> str:
+    """Take out the theme's hints to load fonts early.
+
+    A browser refuses them to a page that is opened from disk, with an error on its console; the style
+    sheets load the same fonts without complaint.
+    """
+    return re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", html)
 
 
 def tree_hash(folder: Path) -> str:
