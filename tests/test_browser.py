@@ -1,9 +1,52 @@
 """The built book in a real browser: what is alive in its pages computes what the library computes."""
 
 import pytest
-from browser import PAGES
+import torch
+from browser import PAGES, PHONE
+from torch import Tensor
+
+from enn_lib import ARGON, PermutationAverage, load_run, simulate
+from enn_lib.argon import sample_positions
+from enn_lib.dynamics import PAPER_POSITIONS, thermal_velocities
 
 every_page = pytest.mark.parametrize("page", PAGES)
+every_field = pytest.mark.parametrize(
+    ("name", "average"), [(name, average) for name in ("softened", "reference") for average in (False, True)]
+)
+
+LIVE = "document.querySelector('.enn-widget[data-enn=live]').enn"
+
+
+def field_of(name: str, average: bool):
+    """The library's force field for a choice of the page."""
+    field = load_run(name).force_field
+    return PermutationAverage(field) if average else field
+
+
+@pytest.fixture
+def live(visit):
+    """The page "live", opened, and what it shows brought into sight."""
+    opened = visit("book/live")
+    opened.page.locator(".enn-widget").scroll_into_view_if_needed()
+    return opened
+
+
+def flat(positions: Tensor) -> list[float]:
+    return positions.flatten().tolist()
+
+
+def drag(page, canvas, x: float, y: float) -> None:
+    """Take hold of atom 1 of a canvas, the x-th and y-th part of its size away, and let go."""
+    box = canvas.bounding_box()
+    place = page.evaluate(
+        f"""(which) => {{ const {{ spaces, model }} = {LIVE};
+        const at = spaces[which].project(ENN.atom(model.motions[which].positions, 0)); return [at.x, at.y]; }}""",
+        0,
+    )
+    page.mouse.move(box["x"] + place[0], box["y"] + place[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + place[0] + x, box["y"] + place[1] + y, steps=3)
+    page.mouse.up()
 
 
 @every_page
@@ -12,3 +55,148 @@ def test_a_page_complains_of_nothing_and_asks_for_nothing_from_elsewhere(visit, 
     opened.page.wait_for_timeout(300)
     assert opened.errors == []
     assert opened.requests == []
+
+
+@every_field
+def test_the_page_computes_the_forces_of_the_library(live, name, average):
+    positions = sample_positions(100, seed=77)
+    forces = live.page.evaluate(
+        f"([name, average, all]) => {{ const field = {LIVE}.model.field(name, average);"
+        " return all.map((positions) => [...field(Float64Array.from(positions))]); }",
+        [name, average, [flat(p) for p in positions]],
+    )
+    wanted = field_of(name, average).forces(positions)
+    # eV/Å. Both compute in float64 from the same weights; the order of the sums differs.
+    torch.testing.assert_close(torch.tensor(forces).double().reshape(-1, 4, 3), wanted, rtol=0, atol=1e-12)
+
+
+def test_the_page_computes_the_potential_of_the_library(live):
+    positions = sample_positions(100, seed=77)
+    energies, forces = live.page.evaluate(
+        f"(all) => {{ const p = {LIVE}.model.potential; const flat = all.map((r) => Float64Array.from(r));"
+        " return [flat.map((r) => p.energy(r)), flat.map((r) => [...p.forces(r)])]; }",
+        [flat(p) for p in positions],
+    )
+    torch.testing.assert_close(torch.tensor(energies).double(), ARGON.energy(positions), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.tensor(forces).double().reshape(-1, 4, 3), ARGON.forces(positions), rtol=0, atol=1e-13
+    )
+
+
+@every_field
+def test_the_page_moves_the_atoms_as_the_library_does(live, name, average):
+    velocities = thermal_velocities(1, seed=5)
+    steps = 200
+    places, energies = live.page.evaluate(
+        f"""([name, average, positions, velocities, steps]) => {{
+        const {{ model }} = {LIVE};
+        Object.assign(model, {{ name, average }});
+        model.begin(positions, velocities);
+        for (let k = 0; k < steps; k++) model.step();
+        return [model.motions.map((m) => [...m.positions]), model.motions.map((m) => m.energy(model.potential))];
+        }}""",
+        [name, average, flat(PAPER_POSITIONS), flat(velocities), steps],
+    )
+    for k, field in enumerate((ARGON, field_of(name, average))):
+        moved = simulate(field, PAPER_POSITIONS[None], velocities, steps)
+        shown = torch.tensor(places[k]).double().reshape(4, 3)
+        torch.testing.assert_close(shown, moved.positions[-1, 0], rtol=0, atol=1e-10)
+        assert abs(energies[k] - moved.total_energy()[-1, 0].item()) < 1e-12
+
+
+def test_a_drag_moves_the_atom_and_the_forces_that_are_shown(live):
+    page = live.page
+    table, readout = page.locator(".enn-widget table"), page.locator(".enn-readout")
+    before = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
+    shown = table.inner_text()
+    drag(page, page.locator("canvas.enn-space").first, 40, -25)
+    page.wait_for_timeout(100)
+    analytic, network = page.evaluate(f"{LIVE}.model.motions.map((m) => [...m.positions])")
+    assert analytic == network
+    moved = [abs(a - b) > 1e-3 for a, b in zip(analytic, before, strict=True)]
+    assert any(moved[:3])
+    assert not any(moved[3:])
+    assert table.inner_text() != shown
+    positions = torch.tensor(analytic).double().reshape(4, 3)
+    wanted = PermutationAverage(load_run("softened").force_field).forces(positions)[0].norm().item()
+    assert f"{wanted:.4g}"[:5] in table.inner_text()
+    assert readout.inner_text().startswith("0 fs.")
+
+
+def test_a_drag_of_the_ground_turns_the_view_and_no_atom(live):
+    page = live.page
+    box = page.locator("canvas.enn-space").first.bounding_box()
+    before = page.evaluate(f"[[...{LIVE}.model.motions[0].positions], {LIVE}.spaces[1].camera.turn]")
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 40, steps=3)
+    page.mouse.up()
+    after = page.evaluate(f"[[...{LIVE}.model.motions[0].positions], {LIVE}.spaces[1].camera.turn]")
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_play_goes_on_and_pause_stops(live):
+    page = live.page
+    steps = f"{LIVE}.model.motions[1].steps"
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function(f"{steps} > 20")
+    page.get_by_role("button", name="Pause").click()
+    stopped = page.evaluate(steps)
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+    assert page.evaluate(steps) == stopped
+    assert f"{stopped} fs." in page.locator(".enn-readout").inner_text()
+
+
+def test_a_reader_with_a_keyboard_can_do_the_same(live):
+    page = live.page
+    page.get_by_label("Arrow keys move").select_option("2")
+    before = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
+    page.locator("canvas.enn-space").first.focus()
+    page.keyboard.press("ArrowRight")
+    after = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
+    moved = torch.tensor(after) - torch.tensor(before)
+    assert moved[6:9].norm().item() == pytest.approx(0.1)
+    assert moved.norm().item() == pytest.approx(0.1)
+    page.get_by_role("button", name="Step").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(f"{LIVE}.model.motions[0].steps") == 10
+
+
+def test_a_live_part_complains_of_nothing_and_asks_for_nothing_while_it_is_used(live):
+    page = live.page
+    page.get_by_role("button", name="Play").click()
+    for name in ("reference", "softened"):
+        page.get_by_label("Network").select_option(name)
+        page.get_by_label("average over S4").click()
+        page.get_by_role("button", name="Play").click()
+        page.wait_for_function(f"{LIVE}.model.motions[1].steps > 5")
+    drag(page, page.locator("canvas.enn-space").first, -200, 0)
+    assert live.errors == []
+    assert live.requests == []
+
+
+def test_without_scripts_a_live_part_says_what_to_look_at(visit):
+    opened = visit("book/live", javascript=False)
+    fallback = opened.page.locator(".enn-fallback")
+    assert fallback.is_visible()
+    assert "needs JavaScript" in fallback.inner_text()
+    assert opened.page.locator("figure#fig-live-start img").is_visible()
+
+
+def test_a_live_part_fits_a_phone(visit):
+    opened = visit("book/live", size=PHONE)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    for canvas in opened.page.locator(".enn-widget canvas").all():
+        box = canvas.bounding_box()
+        assert 250 < box["width"] <= PHONE[0]
+
+
+def test_a_live_part_takes_the_colours_of_the_theme(visit):
+    grounds = [
+        visit("book/live", dark=dark).page.evaluate(
+            "getComputedStyle(document.querySelector('.enn-widget')).backgroundColor"
+        )
+        for dark in (False, True)
+    ]
+    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 30)"]

@@ -1,0 +1,111 @@
+"""The live parts of the pages: what Python hands to the scripts in ``book/_static``.
+
+Each is a piece of HTML with its data inside. The scripts draw it in the reader's browser; nothing is asked of
+a network. Where no script runs, a sentence says what to look at instead.
+
+==============  ============================================================================
+function        what the reader does
+==============  ============================================================================
+`live_widget`   drags an atom, and lets the network and the potential move the atoms
+==============  ============================================================================
+"""
+
+import base64
+import html
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from enn_lib.activations import Identity, VectorSoftsign
+from enn_lib.argon import ARGON, ARGON_MASS, check_positions
+from enn_lib.dynamics import ACCELERATION
+from enn_lib.force_field import NetworkForceField
+from enn_lib.runs import Run
+
+
+def packed(values: Tensor) -> str:
+    """Real numbers of any shape as base64 of little-endian float32, row by row."""
+    return base64.b64encode(values.detach().cpu().to(torch.float32).numpy().astype("<f4").tobytes()).decode()
+
+
+def widget(kind: str, data: Mapping, *, instead: str) -> str:
+    """The HTML of one live part.
+
+    Args:
+        kind: which script draws it: a name in ``ENN.widgets``.
+        data: what that script is given, as JSON.
+        instead: a sentence for readers without it; plain words.
+
+    Raises:
+        ValueError: if `instead` is empty, or a number in `data` is not finite.
+    """
+    if not instead.strip():
+        raise ValueError(f"instead: got {instead!r}, wanted a sentence for readers without scripts")
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        f'<div class="enn-widget" data-enn="{html.escape(kind)}">'
+        '<p class="enn-fallback">Here the built book has a part that is alive; it needs JavaScript. '
+        f"{html.escape(instead)}</p>"
+        f'<script type="application/json">{text}</script></div>'
+    )
+
+
+def network_data(field: NetworkForceField, words: str) -> dict:
+    """A network of four atoms as ``ENN.networkField`` wants it.
+
+    The weights are rounded to float32, which is exact for a run trained in float32.
+
+    Args:
+        field: with the activations of the paper: `VectorSoftsign`, and `Identity` at the output.
+        words: what the reader reads, such as "softened".
+
+    Raises:
+        ValueError: if the network has other activations.
+    """
+    network = field.network
+    activations = (network.activation, network.output_activation)
+    if not (isinstance(activations[0], VectorSoftsign) and isinstance(activations[1], Identity)):
+        raise ValueError(f"field: got the activations {activations}, wanted VectorSoftsign and Identity")
+    return {
+        "words": words,
+        "widths": network.widths,
+        "a": network.activation.a,
+        "softening": network.layers[0].softening,
+        "position_scale": field.scales.position,
+        "force_scale": field.scales.force,
+        "weights": packed(torch.cat([layer.stacked.flatten() for layer in network.layers])),
+    }
+
+
+def live_widget(
+    runs: Mapping[str, Run], positions: Tensor, velocities: Tensor, *, r_min: float, instead: str
+) -> str:
+    """Networks that move four atoms beside the potential they have learned from.
+
+    Args:
+        runs: by the words the reader chooses them with; the first is shown first.
+        positions: the start of all samples, Å, ``(4, 3)``.
+        velocities: those of each sample, Å/fs, ``(samples, 4, 3)``.
+        r_min: the smallest distance in the training data, Å.
+        instead: as in `widget`.
+
+    Raises:
+        ValueError: if there is no run, a shape is wrong, or a network is none that `network_data` takes.
+    """
+    check_positions(positions, 4)
+    if not runs or positions.ndim != 2 or velocities.ndim != 3 or velocities.shape[1:] != positions.shape:
+        raise ValueError(
+            f"runs, positions, velocities: got {len(runs)} runs, shapes {tuple(positions.shape)} and "
+            f"{tuple(velocities.shape)}, wanted at least one run, (4, 3) and (samples, 4, 3)"
+        )
+    data = {
+        "networks": {run.name: network_data(run.force_field, words) for words, run in runs.items()},
+        "potential": {"epsilon": ARGON.epsilon, "r0": ARGON.r0},
+        "motion": {"mass": ARGON_MASS, "acceleration": ACCELERATION},
+        "positions": positions.flatten().tolist(),
+        "velocities": velocities.flatten(start_dim=1).tolist(),
+        "r_min": r_min,
+    }
+    return widget("live", data, instead=instead)
