@@ -35,13 +35,22 @@ def flat(positions: Tensor) -> list[float]:
     return positions.flatten().tolist()
 
 
-def drag(page, canvas, x: float, y: float) -> None:
-    """Take hold of atom 1 of a canvas, the x-th and y-th part of its size away, and let go."""
-    box = canvas.bounding_box()
+def tensor(numbers: list) -> Tensor:
+    """What the page computed, in its own precision."""
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def two_frames(page) -> None:
+    """Let the page do what it has put off to the next frame."""
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+
+
+def drag(page, x: float, y: float) -> None:
+    """Take hold of atom 1 of the analytic picture, move it by so many pixels, and let go."""
+    box = page.locator("canvas.enn-space").first.bounding_box()
     place = page.evaluate(
-        f"""(which) => {{ const {{ spaces, model }} = {LIVE};
-        const at = spaces[which].project(ENN.atom(model.motions[which].positions, 0)); return [at.x, at.y]; }}""",
-        0,
+        f"""() => {{ const {{ spaces, model }} = {LIVE};
+        const at = spaces[0].project(ENN.atom(model.motions[0].positions, 0)); return [at.x, at.y]; }}"""
     )
     page.mouse.move(box["x"] + place[0], box["y"] + place[1])
     page.mouse.down()
@@ -52,7 +61,7 @@ def drag(page, canvas, x: float, y: float) -> None:
 @every_page
 def test_a_page_complains_of_nothing_and_asks_for_nothing_from_elsewhere(visit, page):
     opened = visit(page)
-    opened.page.wait_for_timeout(300)
+    two_frames(opened.page)
     assert opened.errors == []
     assert opened.requests == []
 
@@ -67,7 +76,7 @@ def test_the_page_computes_the_forces_of_the_library(live, name, average):
     )
     wanted = field_of(name, average).forces(positions)
     # eV/Å. Both compute in float64 from the same weights; the order of the sums differs.
-    torch.testing.assert_close(torch.tensor(forces).double().reshape(-1, 4, 3), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(tensor(forces).reshape(-1, 4, 3), wanted, rtol=0, atol=1e-12)
 
 
 def test_the_page_computes_the_potential_of_the_library(live):
@@ -77,10 +86,8 @@ def test_the_page_computes_the_potential_of_the_library(live):
         " return [flat.map((r) => p.energy(r)), flat.map((r) => [...p.forces(r)])]; }",
         [flat(p) for p in positions],
     )
-    torch.testing.assert_close(torch.tensor(energies).double(), ARGON.energy(positions), rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        torch.tensor(forces).double().reshape(-1, 4, 3), ARGON.forces(positions), rtol=0, atol=1e-13
-    )
+    torch.testing.assert_close(tensor(energies), ARGON.energy(positions), rtol=1e-12, atol=0)
+    torch.testing.assert_close(tensor(forces).reshape(-1, 4, 3), ARGON.forces(positions), rtol=0, atol=1e-13)
 
 
 @every_field
@@ -93,13 +100,14 @@ def test_the_page_moves_the_atoms_as_the_library_does(live, name, average):
         Object.assign(model, {{ name, average }});
         model.begin(positions, velocities);
         for (let k = 0; k < steps; k++) model.step();
-        return [model.motions.map((m) => [...m.positions]), model.motions.map((m) => m.energy(model.potential))];
+        const {{ motions, potential }} = model;
+        return [motions.map((m) => [...m.positions]), motions.map((m) => m.energy(potential))];
         }}""",
         [name, average, flat(PAPER_POSITIONS), flat(velocities), steps],
     )
     for k, field in enumerate((ARGON, field_of(name, average))):
         moved = simulate(field, PAPER_POSITIONS[None], velocities, steps)
-        shown = torch.tensor(places[k]).double().reshape(4, 3)
+        shown = tensor(places[k]).reshape(4, 3)
         torch.testing.assert_close(shown, moved.positions[-1, 0], rtol=0, atol=1e-10)
         assert abs(energies[k] - moved.total_energy()[-1, 0].item()) < 1e-12
 
@@ -109,15 +117,14 @@ def test_a_drag_moves_the_atom_and_the_forces_that_are_shown(live):
     table, readout = page.locator(".enn-widget table"), page.locator(".enn-readout")
     before = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
     shown = table.inner_text()
-    drag(page, page.locator("canvas.enn-space").first, 40, -25)
-    page.wait_for_timeout(100)
+    drag(page, 40, -25)
     analytic, network = page.evaluate(f"{LIVE}.model.motions.map((m) => [...m.positions])")
     assert analytic == network
     moved = [abs(a - b) > 1e-3 for a, b in zip(analytic, before, strict=True)]
     assert any(moved[:3])
     assert not any(moved[3:])
     assert table.inner_text() != shown
-    positions = torch.tensor(analytic).double().reshape(4, 3)
+    positions = tensor(analytic).reshape(4, 3)
     wanted = PermutationAverage(load_run("softened").force_field).forces(positions)[0].norm().item()
     assert f"{wanted:.4g}"[:5] in table.inner_text()
     assert readout.inner_text().startswith("0 fs.")
@@ -143,19 +150,19 @@ def test_play_goes_on_and_pause_stops(live):
     page.wait_for_function(f"{steps} > 20")
     page.get_by_role("button", name="Pause").click()
     stopped = page.evaluate(steps)
-    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+    two_frames(page)
     assert page.evaluate(steps) == stopped
     assert f"{stopped} fs." in page.locator(".enn-readout").inner_text()
 
 
 def test_a_reader_with_a_keyboard_can_do_the_same(live):
     page = live.page
-    page.get_by_label("Arrow keys move").select_option("2")
+    page.get_by_label("Arrow keys move", exact=True).select_option("2")
     before = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
     page.locator("canvas.enn-space").first.focus()
     page.keyboard.press("ArrowRight")
     after = page.evaluate(f"[...{LIVE}.model.motions[0].positions]")
-    moved = torch.tensor(after) - torch.tensor(before)
+    moved = tensor(after) - tensor(before)
     assert moved[6:9].norm().item() == pytest.approx(0.1)
     assert moved.norm().item() == pytest.approx(0.1)
     page.get_by_role("button", name="Step").focus()
@@ -167,11 +174,11 @@ def test_a_live_part_complains_of_nothing_and_asks_for_nothing_while_it_is_used(
     page = live.page
     page.get_by_role("button", name="Play").click()
     for name in ("reference", "softened"):
-        page.get_by_label("Network").select_option(name)
+        page.get_by_label("Network", exact=True).select_option(name)
         page.get_by_label("average over S4").click()
         page.get_by_role("button", name="Play").click()
         page.wait_for_function(f"{LIVE}.model.motions[1].steps > 5")
-    drag(page, page.locator("canvas.enn-space").first, -200, 0)
+    drag(page, -200, 0)
     assert live.errors == []
     assert live.requests == []
 

@@ -233,7 +233,7 @@
     });
     controls.append(
       player.button, once, ENN.button("Back to the start", restart),
-      network.element, average, start.element, speed.element, keys.element,
+      network, average, start, speed, keys,
     );
     root.append(controls, panels, legend, readout);
     const drawEnergies = ENN.plot(root, "The total energies of both motions over time; the numbers stand above.", () => ({

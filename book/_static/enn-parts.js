@@ -11,11 +11,18 @@
     return element;
   };
 
+  let named = 0;
+  /** A control with its label before it. */
+  ENN.field = (label, control, kind = "enn-field") => {
+    control.id = `enn-control-${named++}`;
+    return ENN.make("span", { class: kind }, ENN.make("label", { for: control.id }, label), control);
+  };
+
   /** A labelled choice; choices are [value, words]. */
   ENN.choice = (label, choices, changed) => {
     const select = ENN.make("select", {}, ...choices.map(([value, words]) => ENN.make("option", { value }, words)));
     select.addEventListener("change", () => changed(select.value));
-    return { element: ENN.make("label", {}, `${label} `, select), select };
+    return ENN.field(label, select);
   };
 
   ENN.button = (words, pressed) => {
@@ -29,14 +36,14 @@
     const input = ENN.make("input", { type: "checkbox" });
     input.checked = ticked;
     input.addEventListener("change", () => changed(input.checked));
-    return ENN.make("label", {}, input, ` ${label}`);
+    return ENN.make("label", { class: "enn-field" }, input, label);
   };
 
   /** A labelled slider from 0 to last. */
   ENN.slider = (label, last, changed) => {
     const input = ENN.make("input", { type: "range", min: 0, max: last, value: 0 });
     input.addEventListener("input", () => changed(Number(input.value)));
-    return { element: ENN.make("label", { class: "enn-wide" }, `${label} `, input), input };
+    return { element: ENN.field(label, input, "enn-field enn-wide"), input };
   };
 
   const LESS_MOTION = window.matchMedia("(prefers-reduced-motion: reduce)");
