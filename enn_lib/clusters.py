@@ -65,6 +65,7 @@ class Relaxation:
         largest_force: the length of the longest force on an atom, ``(steps + 1,)``.
         dt: FIRE's time step, ``(steps + 1,)``.
         power: P (Step 5) of the step that led to the row, ``(steps + 1,)``; zero in row 0.
+        alpha: FIRE's mixing, ``(steps + 1,)``.
         converged: whether `largest_force` reached the tolerance.
     """
 
@@ -73,6 +74,7 @@ class Relaxation:
     largest_force: Tensor
     dt: Tensor
     power: Tensor
+    alpha: Tensor
     converged: bool
 
     @property
@@ -124,7 +126,7 @@ def relax(
         value, force = closure().item(), x.grad.norm(dim=-1).max().item()
         if not torch.tensor([value, force]).isfinite().all():
             raise FloatingPointError(f"energy {value}, largest force {force} after {len(rows)} steps")
-        rows.append((x.detach().clone(), value, force, group["dt"], group["power"]))
+        rows.append((x.detach().clone(), value, force, group["dt"], group["power"], group["alpha"]))
         return force
 
     force = record()

@@ -1,14 +1,12 @@
-"""Figures of FIRE at work: a descent on a surface, still and moving, and the readings of the paper."""
+"""Figures of FIRE at work: a descent on a surface, and the readings of the paper."""
 
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -16,6 +14,9 @@ from enn_lib.clusters import Relaxation
 from enn_lib.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, REMARK, SKY, VERMILION, new_figure
 
 Extent = tuple[float, float, float, float]
+
+VALLEY_EXTENT: Extent = (-1.6, 1.7, -0.8, 2.4)
+"""What is shown of `valley`: left, right, bottom, top."""
 
 
 def valley(position: Tensor) -> Tensor:
@@ -27,14 +28,35 @@ def valley(position: Tensor) -> Tensor:
     return (1 - x) ** 2 + 5 * (y - x**2) ** 2
 
 
+def _contours(axes: Axes, energy: Callable[[Tensor], Tensor], extent: Extent) -> QuadContourSet:
+    """Draw lines of equal energy. Their levels are those of its root, evenly spaced on a parabola."""
+    x, y = np.linspace(*extent[:2], 200), np.linspace(*extent[2:], 160)
+    grid = torch.from_numpy(np.stack(np.meshgrid(x, y), axis=-1))
+    return axes.contour(x, y, energy(grid).numpy().clip(0) ** 0.5, 14, colors="0.75", linewidths=0.7)
+
+
+def level_lines(energy: Callable[[Tensor], Tensor], extent: Extent) -> list[tuple[float, Tensor]]:
+    """The lines of equal energy that `plot_frames` draws: the root of the energy, and points ``(n, 2)``.
+
+    Args:
+        energy: maps positions ``(..., 2)`` to ``(...)``; at least zero.
+        extent: left, right, bottom, top.
+    """
+    _, axes = new_figure()
+    contours = _contours(axes, energy, extent)
+    return [
+        (float(level), torch.from_numpy(line))
+        for level, lines in zip(contours.levels, contours.allsegs, strict=True)
+        for line in lines
+        if len(line) > 1
+    ]
+
+
 def _draw_descent(
     axes: Axes, relaxation: Relaxation, energy: Callable[[Tensor], Tensor], extent: Extent, last: int
 ) -> None:
     """Level lines, the path up to step `last`, and a cross wherever the motion was stopped."""
-    x, y = np.linspace(*extent[:2], 200), np.linspace(*extent[2:], 160)
-    grid = torch.from_numpy(np.stack(np.meshgrid(x, y), axis=-1))
-    # Levels at squares are evenly spaced on a parabola.
-    axes.contour(x, y, energy(grid).numpy().clip(0) ** 0.5, 14, colors="0.75", linewidths=0.7)
+    _contours(axes, energy, extent)
     path = relaxation.positions[: last + 1].numpy()
     axes.plot(*path.T, "-o", color=BLUE, markersize=2.2, linewidth=0.9)
     stopped = relaxation.positions[: last + 1][relaxation.power[: last + 1] < 0].numpy()
@@ -49,7 +71,7 @@ def plot_frames(
     steps: Sequence[int],
     *,
     energy: Callable[[Tensor], Tensor] = valley,
-    extent: Extent = (-1.6, 1.7, -0.8, 2.4),
+    extent: Extent = VALLEY_EXTENT,
 ) -> Figure:
     """A descent on a surface, at four or any even number of moments.
 
@@ -62,7 +84,7 @@ def plot_frames(
     Raises:
         ValueError: if the positions are not of two coordinates, or `steps` are not an even number.
     """
-    _check_plane(relaxation)
+    check_plane(relaxation)
     if len(steps) == 0 or len(steps) % 2:
         raise ValueError(f"steps: got {len(steps)} of them, wanted an even number")
     figure, axes = new_figure(
@@ -74,85 +96,11 @@ def plot_frames(
     return figure
 
 
-def _check_plane(relaxation: Relaxation) -> None:
+def check_plane(relaxation: Relaxation) -> None:
+    """Raise ValueError unless the positions are of two coordinates."""
     if relaxation.positions.shape[1:] != (2,):
         shape = tuple(relaxation.positions.shape)
         raise ValueError(f"relaxation: got positions of shape {shape}, wanted (steps + 1, 2)")
-
-
-def animate_descent(
-    relaxation: Relaxation,
-    *,
-    energy: Callable[[Tensor], Tensor] = valley,
-    extent: Extent = (-1.6, 1.7, -0.8, 2.4),
-    seconds: float = 12.0,
-    label: str,
-) -> str:
-    """The whole descent as one SVG in which a ball follows the path and the time step.
-
-    The picture is complete without the ball. The ball is moved by CSS alone: no script, no network; and
-    it rests for readers who ask their system for less motion.
-
-    Args:
-        relaxation: as in `plot_frames`.
-        energy: as in `plot_frames`.
-        extent: as in `plot_frames`.
-        seconds: one round.
-        label: what it shows, for those who do not see it.
-
-    Returns:
-        ``<svg ...>...</svg>``, the same for the same arguments.
-
-    Raises:
-        ValueError: if the positions are not of two coordinates, or `label` is empty or holds markup.
-    """
-    _check_plane(relaxation)
-    if not label or set(label) & set('<>&"'):
-        raise ValueError(f"label: got {label!r}, wanted words without markup")
-    figure, (top, bottom) = new_figure(2, 1, height=5.4, height_ratios=(3, 1))
-    _draw_descent(top, relaxation, energy, extent, relaxation.steps)
-    top.set(xlabel="$x$", ylabel="$y$")
-    bottom.plot(relaxation.dt.numpy(), color=BLUE, linewidth=1.0)
-    bottom.set(xlabel="step", ylabel=r"$\Delta t$", yscale="log")
-    file = io.StringIO()
-    # Neither the day nor random names: a page that runs again must say the same.
-    with plt.rc_context({"svg.hashsalt": "fire"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    svg = file.getvalue()
-    width, height = figure.get_size_inches() * 72
-    steps = np.arange(relaxation.steps + 1)
-    tracks = (
-        top.transData.transform(relaxation.positions.numpy()),
-        bottom.transData.transform(np.stack((steps, relaxation.dt.numpy()), axis=-1)),
-    )
-    stopped = (relaxation.power < 0).tolist()
-    css, balls = "", ""
-    for k, track in enumerate(tracks):
-        # Matplotlib has dots from below, the picture points (72 to the inch) from above.
-        points = track * 72 / figure.dpi * (1, -1) + (0, height)
-        frames = "".join(
-            f"{100 * i / len(points):.3f}%{{transform:translate({x:.1f}px,{y:.1f}px);"
-            f"fill:{VERMILION if stop else ORANGE}}}"
-            for i, ((x, y), stop) in enumerate(zip(points, stopped, strict=True))
-        )
-        x, y = points[-1]
-        css += (
-            f"@keyframes fire-{k}{{{frames}100%{{transform:translate({x:.1f}px,{y:.1f}px);fill:{ORANGE}}}}}"
-        )
-        css += f"#fire-ball-{k}{{animation:fire-{k} {seconds:g}s linear infinite}}"
-        balls += (
-            f'<circle id="fire-ball-{k}" r="5" fill="{ORANGE}" stroke="{BLACK}" '
-            f'transform="translate({x:.1f} {y:.1f})"/>'
-        )
-    css += "@media (prefers-reduced-motion:reduce){circle[id^=fire-ball]{animation:none!important}}"
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'aria-label="{label}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="width:100%;max-width:{width / 72 * 100:g}px;height:auto;background:white">'
-    )
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = body[body.index(">") + 1 :].replace("</svg>", f"<style>{css}</style>{balls}</svg>")
-    return head + body
 
 
 def _styles(courses: Mapping, name: str) -> list[tuple]:

@@ -1,0 +1,116 @@
+// The page "forces": turn, mirror and renumber four atoms, and the network's forces go with them, or not.
+"use strict";
+(() => {
+  const ENN = window.ENN || (window.ENN = {});
+  ENN.widgets ??= {};
+
+  const MIRROR = [[1, 0, 0], [0, 1, 0], [0, 0, -1]];
+  const AXES = { x: [1, 0, 0], y: [0, 1, 0], z: [0, 0, 1] };
+
+  ENN.widgets.turn = (root, data) => {
+    const potential = new ENN.LennardJones(data.potential);
+    const alone = ENN.networkField(data.network);
+    const atoms = [...Array(data.configurations[0].length / 3).keys()];
+    const norm = (v) => Math.hypot(...v);
+    let [field, start, operator, order, forces] = [alone, data.configurations[0], ENN.identity, atoms, null];
+
+    /** What was done to the atoms, done to any flat vectors of the atoms: g, and then the turn. */
+    const act = (flat) =>
+      Float64Array.from(order.flatMap((a) => ENN.apply(operator, ENN.atom(flat, a))));
+
+    /** How far F(what was done to r) is from the same done to F(r): largest component, eV/Å. */
+    const defect = () => {
+      const wanted = act(field(start));
+      return Math.max(...field(act(start)).map((f, c) => Math.abs(f - wanted[c])));
+    };
+
+    const scene = (painter) => {
+      const positions = act(start);
+      const unit = forces.unit;
+      for (const [name, axis] of Object.entries(AXES)) {
+        const corner = ENN.apply(ENN.transposed(camera.turn), [-0.78, -0.78, 0]).map((x) => x * data.radius);
+        const long = 0.16 * data.radius;
+        painter.arrow(corner, axis.map((x) => long * x), { stroke: "edge", width: 1.2 });
+        painter.text(corner.map((x, c) => x + 1.3 * long * axis[c]), name, "text");
+      }
+      for (const a of atoms) {
+        const place = ENN.atom(positions, a);
+        painter.ball(place, { fill: "atom", radius: 0.6, text: a + 1 });
+        const arrow = (flat, style) => painter.arrow(place, ENN.atom(flat, a).map((f) => f / unit), style);
+        arrow(forces.analytic, { stroke: "analytic", width: 6, alpha: 0.45 });
+        arrow(forces.network, { stroke: "predicted", width: 2.2 });
+      }
+    };
+
+    const controls = ENN.make("div", { class: "enn-controls" });
+    const panel = ENN.make("div");
+    const readout = ENN.make("p", { class: "enn-readout" });
+    const table = ENN.table(
+      "The network's forces, eV/Å.", ["atom", "x", "y", "z", "length", "error"], atoms.map((a) => a + 1),
+    );
+
+    const show = () => {
+      const positions = act(start);
+      forces = { analytic: potential.forces(positions), network: field(positions) };
+      const longest = Math.max(...atoms.map((a) => norm(ENN.atom(forces.analytic, a))));
+      forces.unit = ENN.ticks(0, longest, 2.5)[1];
+      table.fill(
+        atoms.map((a) => {
+          const f = ENN.atom(forces.network, a);
+          const error = norm(ENN.atom(forces.analytic, a).map((x, c) => x - f[c]));
+          return [...[...f, norm(f)].map((x) => x.toFixed(4).replace("-", "−")), ENN.words(error, 2)];
+        }),
+      );
+      readout.textContent =
+        `What was done to the atoms, done to the forces instead: the same to ${ENN.words(defect(), 2)} eV/Å. ` +
+        `An arrow of 1 Å is ${ENN.words(forces.unit, 1)} eV/Å.`;
+      space.draw();
+    };
+
+    const camera = { turn: ENN.turn(-0.5, -0.35) };
+    const space = new ENN.Space(panel, {
+      label: "Four atoms with their forces, and three fixed axes. Arrow keys turn the atoms.",
+      radius: data.radius,
+      camera,
+      scene,
+      turned(turn) {
+        // The turn is one of the screen; the atoms live in the space of the axes.
+        const there = ENN.times(ENN.transposed(camera.turn), ENN.times(turn, camera.turn));
+        operator = ENN.times(there, operator);
+        show();
+      },
+    });
+    const player = ENN.player(root, (jump) => {
+      space.turned(ENN.turn(jump ? 0.2 : 0.012, 0));
+      return true;
+    });
+    const back = () => {
+      [operator, order] = [ENN.identity, atoms];
+      show();
+    };
+    controls.append(
+      player.button,
+      ENN.button("Mirror", () => {
+        operator = ENN.times(MIRROR, operator);
+        show();
+      }),
+      ENN.button("Swap atoms 1 and 2", () => {
+        order = [order[1], order[0], ...order.slice(2)];
+        show();
+      }),
+      ENN.button("Back to the start", back),
+      ENN.choice("Configuration", data.configurations.map((_, k) => [k, k + 1]), (k) => {
+        start = data.configurations[k];
+        back();
+      }),
+      ENN.tick("average over S4", false, (ticked) => {
+        field = ticked ? ENN.averaged(alone) : alone;
+        show();
+      }),
+    );
+    const legend = ENN.legend([["analytic", "solid", "analytic (wide)"], ["predicted", "solid", "network (narrow)"]]);
+    root.append(controls, panel, legend, readout, table.element);
+    show();
+    return { defect, space, forces: () => forces, positions: () => act(start) };
+  };
+})();
