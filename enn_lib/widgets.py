@@ -139,7 +139,6 @@ def turn_widget(field: NetworkForceField, configurations: Tensor, *, instead: st
         "network": network_data(field, "network"),
         "potential": _POTENTIAL,
         "configurations": middle.flatten(start_dim=1).tolist(),
-        "radius": 1.25 * middle.norm(dim=-1).max().item(),
     }
     return widget("turn", data, instead=instead)
 

@@ -53,18 +53,18 @@
         const course = path.slice(0, now + 1).map((r) => ENN.atom(r, a));
         painter.path(course, { stroke: stroke(name), width: 1, alpha: 0.3 });
         painter.path(course.slice(-data.recent), { stroke: stroke(name), width: 1.8 });
-        painter.ball(ENN.atom(path[now], a), { fill: "atom", radius: 0.5, text: a + 1 });
-        if (which) painter.ball(ENN.atom(paths[names[0]][now], a), { radius: 0.7, ring: "analytic" });
+        painter.ball(ENN.atom(path[now], a), { fill: "atom", radius: 0.35, text: a + 1 });
+        if (which) painter.ball(ENN.atom(paths[names[0]][now], a), { radius: 0.5, ring: "analytic" });
       }
     };
     const titles = [names[0], predicted].map((name) => ENN.make("p", { class: "enn-title" }, name));
-    const reach = Math.max(...names.flatMap((n) => paths[n].map((r) => Math.max(...r.map(Math.abs)))));
+    const reach = Math.max(...names.flatMap((n) => paths[n].map((r) => Math.max(...atoms.map((a) => Math.hypot(...ENN.atom(r, a)))))));
     const spaces = titles.map((title, which) => {
       const panel = ENN.make("div", {}, title);
       panels.append(panel);
       return new ENN.Space(panel, {
         label: `${which ? "Predicted" : "Analytic"} ways of four atoms in space. Arrow keys turn the view.`,
-        radius: 1.1 * reach,
+        radius: 1.2 * reach,
         camera,
         scene: scene(which),
         changed: () => spaces.forEach((space) => space.draw()),
@@ -110,7 +110,7 @@
     const scene = (painter) => {
       const now = control.now();
       for (const { height, line } of lines) {
-        painter.path(line.map((p) => lifted(p, height)), { stroke: "line", width: 1 });
+        painter.path(line.map((p) => lifted(p, height)), { stroke: "edge", width: 1, alpha: 0.45 });
       }
       painter.path(places.slice(0, now + 1), { stroke: "average", width: 1.4 });
       for (let k = 0; k < now; k++) {
@@ -122,7 +122,7 @@
     const upright = [[1, 0, 0], [0, 0, 1], [0, -1, 0]];
     const space = new ENN.Space(panel, {
       label: "Level lines of a bent valley, lifted to their height, and the way of a ball. Arrow keys turn the view.",
-      radius: 1.9,
+      radius: 1.6,
       camera: { turn: ENN.times(ENN.turn(0, -0.95), upright) },
       scene,
     });

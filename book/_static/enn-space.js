@@ -178,7 +178,7 @@
             // Beside the ball, where no arrow begins.
             Object.assign(context, { fillStyle: color("text"), font: "600 13px sans-serif" });
             Object.assign(context, { textAlign: "left", textBaseline: "bottom" });
-            context.fillText(text, x + 0.85 * radius * scale, y - 0.75 * radius * scale);
+            context.fillText(text, x + 1.05 * radius * scale, y - 0.95 * radius * scale);
           });
         },
         arrow: (point, vector, style) => {

@@ -28,8 +28,8 @@
       const positions = act(start);
       const unit = forces.unit;
       for (const [name, axis] of Object.entries(AXES)) {
-        const corner = ENN.apply(ENN.transposed(camera.turn), [-0.78, -0.78, 0]).map((x) => x * data.radius);
-        const long = 0.16 * data.radius;
+        const corner = ENN.apply(ENN.transposed(camera.turn), [-0.78, -0.78, 0]).map((x) => x * space.radius);
+        const long = 0.16 * space.radius;
         painter.arrow(corner, axis.map((x) => long * x), { stroke: "edge", width: 1.2 });
         painter.text(corner.map((x, c) => x + 1.3 * long * axis[c]), name, "text");
       }
@@ -52,6 +52,8 @@
     const show = () => {
       const positions = act(start);
       forces = { analytic: potential.forces(positions), network: field(positions) };
+      // So that the arrows fit as the atoms do.
+      space.radius = 1.5 * Math.max(...atoms.map((a) => norm(ENN.atom(positions, a))));
       const longest = Math.max(...atoms.map((a) => norm(ENN.atom(forces.analytic, a))));
       forces.unit = ENN.ticks(0, longest, 2.5)[1];
       table.fill(
@@ -62,7 +64,7 @@
         }),
       );
       readout.textContent =
-        `What was done to the atoms, done to the forces instead: the same to ${ENN.words(defect(), 2)} eV/Å. ` +
+        `What was done to the atoms, done to the forces instead, differs by at most ${ENN.words(defect(), 2)} eV/Å. ` +
         `An arrow of 1 Å is ${ENN.words(forces.unit, 1)} eV/Å.`;
       space.draw();
     };
@@ -70,7 +72,7 @@
     const camera = { turn: ENN.turn(-0.5, -0.35) };
     const space = new ENN.Space(panel, {
       label: "Four atoms with their forces, and three fixed axes. Arrow keys turn the atoms.",
-      radius: data.radius,
+      radius: 1,
       camera,
       scene,
       turned(turn) {
