@@ -2,19 +2,32 @@
 
 import pytest
 import torch
-from browser import PAGES, PHONE
+from browser import HTML, PAGES, PHONE
+from bs4 import BeautifulSoup
 from torch import Tensor
 
 from enn_lib import ARGON, PermutationAverage, load_run, simulate
 from enn_lib.argon import sample_positions
-from enn_lib.dynamics import PAPER_POSITIONS, thermal_velocities
+from enn_lib.clusters import relax
+from enn_lib.dynamics import PAPER_POSITIONS, paper_initial_conditions, thermal_velocities
+from enn_lib.fire_figures import valley
 
 every_page = pytest.mark.parametrize("page", PAGES)
 every_field = pytest.mark.parametrize(
     ("name", "average"), [(name, average) for name in ("softened", "reference") for average in (False, True)]
 )
 
-LIVE = "document.querySelector('.enn-widget[data-enn=live]').enn"
+
+def part(kind: str) -> str:
+    """What a live part shows to the tests, in JavaScript."""
+    return f"document.querySelector('.enn-widget[data-enn={kind}]').enn"
+
+
+LIVE = part("live")
+WHERE = {"live": "live", "turn": "forces", "trajectories": "dynamics", "descent": "fire"}
+"""The page of each live part."""
+
+every_part = pytest.mark.parametrize("kind", WHERE)
 
 
 def field_of(name: str, average: bool):
@@ -183,27 +196,131 @@ def test_a_live_part_complains_of_nothing_and_asks_for_nothing_while_it_is_used(
     assert live.requests == []
 
 
-def test_without_scripts_a_live_part_says_what_to_look_at(visit):
-    opened = visit("book/live", javascript=False)
-    fallback = opened.page.locator(".enn-fallback")
+def test_turned_atoms_have_turned_forces_and_renumbered_ones_only_on_the_average(visit):
+    """The page asks the network again for every turn; it does not turn the arrows."""
+    opened = visit("book/forces")
+    page, canvas = opened.page, opened.page.locator("[data-enn=turn] canvas")
+    defect = f"{part('turn')}.defect()"
+    start = page.evaluate(f"[...{part('turn')}.positions()]")
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Mirror").click()
+    positions, forces = page.evaluate(
+        f"[[...{part('turn')}.positions()], [...{part('turn')}.forces().network]]"
+    )
+    before, after = (tensor(r).reshape(4, 3) for r in (start, positions))
+    assert (before - after).abs().max() > 0.1
+    torch.testing.assert_close(before @ before.T, after @ after.T)
+    field = load_run("reference").force_field
+    torch.testing.assert_close(tensor(forces).reshape(4, 3), field.forces(after), rtol=0, atol=1e-12)
+    assert page.evaluate(defect) < 1e-12
+    page.get_by_role("button", name="Swap").click()
+    assert page.evaluate(defect) > 1e-7
+    page.get_by_label("average over S4").click()
+    assert page.evaluate(defect) < 1e-12
+    assert opened.errors == []
+
+
+def test_the_trajectories_in_space_are_those_of_the_library_and_the_slider_moves_along_them(visit):
+    page = visit("book/dynamics").page
+    paths, every = page.evaluate(
+        f"""() => [{part("trajectories")}.paths.analytic.slice(0, 11).map((r) => [...r]),
+        JSON.parse(document.querySelector('[data-enn=trajectories] script').textContent).every]"""
+    )
+    wanted = simulate(ARGON, *paper_initial_conditions(1, seed=0), 10 * every, every=every).positions[:, 0]
+    torch.testing.assert_close(tensor(paths).reshape(-1, 4, 3), wanted, rtol=0, atol=1e-6)
+    readout = page.locator("[data-enn=trajectories] .enn-readout")
+    slider = page.get_by_label("Time", exact=True)
+    slider.focus()
+    page.keyboard.press("Home")
+    assert readout.inner_text() == "Step 0. The atoms are apart by 0.00, 0.00, 0.00, 0.00 Å."
+    page.keyboard.press("ArrowRight")
+    assert readout.inner_text().startswith(f"Step {every}.")
+    page.keyboard.press("End")
+    far = readout.inner_text()
+    page.get_by_label("Predicted by", exact=True).select_option("S4 average")
+    assert readout.inner_text() != far
+
+
+def test_the_descent_steps_from_stop_to_stop_with_the_numbers_of_fire(visit):
+    page = visit("book/fire").page
+    start = torch.tensor([-1.3, 0.3], dtype=torch.float64)
+    descent = relax(
+        start, valley, order="semi_implicit", tolerance=1e-3, max_steps=400, dt=0.02, dt_max=0.2, mass=1.0
+    )
+    for name in ("dt", "power", "alpha", "energy"):
+        shown = tensor(page.evaluate(f"[...{part('descent')}.columns.{name}]"))
+        torch.testing.assert_close(shown, getattr(descent, name), rtol=1e-6, atol=1e-9)
+    within = page.locator("[data-enn=descent]")
+    readout = within.locator(".enn-readout")
+    within.get_by_role("button", name="Next", exact=True).click()
+    assert readout.inner_text().startswith("Step 1. Energy")
+    for stop in (descent.power < 0).nonzero().flatten()[:2].tolist():
+        within.get_by_role("button", name="Next stop").click()
+        assert readout.inner_text().startswith(f"Step {stop}, stopped.")
+    within.get_by_role("button", name="Previous").click()
+    assert readout.inner_text().startswith(f"Step {stop - 1}. ")
+
+
+@every_part
+def test_a_live_part_moves_only_in_leaps_for_who_wants_less_motion(visit, kind):
+    """Nothing moves unasked, and what is asked for moves at most every half second."""
+    page = visit(f"book/{WHERE[kind]}", reduced_motion=True).page
+    page.evaluate(
+        "window.drawn = 0; const old = CanvasRenderingContext2D.prototype.clearRect;"
+        "CanvasRenderingContext2D.prototype.clearRect = function (...a) { drawn++; old.apply(this, a); };"
+    )
+    root = page.locator(f"[data-enn={kind}]")
+    root.scroll_into_view_if_needed()
+    two_frames(page)
+    page.evaluate("window.drawn = 0")
+    two_frames(page)
+    assert page.evaluate("drawn") == 0
+    page.evaluate(
+        "window.asked = 0; const next = window.setTimeout;"
+        "window.setTimeout = (f, ms, ...a) => { if (ms === 500) asked++; return next(f, ms, ...a); };"
+    )
+    root.get_by_role("button", name="Play").click()
+    two_frames(page)
+    assert page.evaluate("asked") == 1
+    root.get_by_role("button", name="Pause").click()
+
+
+@every_part
+def test_without_scripts_a_live_part_says_what_to_look_at_and_a_figure_is_there(visit, kind):
+    opened = visit(f"book/{WHERE[kind]}", javascript=False)
+    fallback = opened.page.locator(f"[data-enn={kind}] .enn-fallback")
     assert fallback.is_visible()
     assert "needs JavaScript" in fallback.inner_text()
-    assert opened.page.locator("figure#fig-live-start img").is_visible()
+    figure = {"live": "live-start", "turn": "forces-space", "trajectories": "dynamics-space"}.get(
+        kind, "fire-frames"
+    )
+    assert opened.page.locator(f"figure#fig-{figure} img").is_visible()
 
 
-def test_a_live_part_fits_a_phone(visit):
-    opened = visit("book/live", size=PHONE)
+@every_part
+def test_a_live_part_fits_a_phone(visit, kind):
+    opened = visit(f"book/{WHERE[kind]}", size=PHONE)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
-    for canvas in opened.page.locator(".enn-widget canvas").all():
-        box = canvas.bounding_box()
-        assert 250 < box["width"] <= PHONE[0]
+    root = opened.page.locator(f"[data-enn={kind}]")
+    assert root.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+    for canvas in root.locator("canvas").all():
+        assert 250 < canvas.bounding_box()["width"] <= PHONE[0]
 
 
-def test_a_live_part_takes_the_colours_of_the_theme(visit):
+@every_part
+def test_a_live_part_takes_the_colours_of_the_theme(visit, kind):
     grounds = [
-        visit("book/live", dark=dark).page.evaluate(
+        visit(f"book/{WHERE[kind]}", dark=dark).page.evaluate(
             "getComputedStyle(document.querySelector('.enn-widget')).backgroundColor"
         )
         for dark in (False, True)
     ]
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 30)"]
+
+
+@pytest.mark.parametrize("page", ["book/forces", "book/dynamics", "book/fire"])
+def test_the_data_of_a_live_part_is_small(page):
+    parts = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select(".enn-widget")
+    assert 0 < sum(len(str(p)) for p in parts) < 300_000

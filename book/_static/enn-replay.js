@@ -89,8 +89,8 @@
       ...names.slice(2).map((name) => ["average", "solid", name]),
     ]);
     root.append(controls, panels, legend, readout);
-    show(0);
-    return { go: control.go, now: control.now, paths };
+    control.go(Infinity); // the whole ways first; play begins again
+    return { paths };
   };
 
   ENN.widgets.descent = (root, data) => {
@@ -151,6 +151,6 @@
       at: control.now(),
     }));
     show(0);
-    return { go: control.go, now: control.now, columns };
+    return { columns };
   };
 })();
