@@ -13,9 +13,9 @@ export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
 # What looks at the built book; the last ones with the system's Chromium.
-BUILT_BOOK := tests/test_book.py tests/test_browser.py
+BUILT_BOOK := tests/test_book.py tests/test_browser.py tests/test_first_page.py tests/test_accessibility.py tests/test_pdf.py
 
-.PHONY: help setup book preview student notebooks check-notebooks test check-book format clean
+.PHONY: help setup book preview pdf student notebooks check-notebooks test check-book format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ book: $(STAMP) ## execute what is stale and build the book, strict
 
 preview: $(STAMP) ## build some pages quickly: make preview PAGES="forces energy"
 	@$(BIN)/python tools/build_book.py $(PAGES)
+
+pdf: book ## print the built book with Chromium, into _build/book.pdf
+	@$(BIN)/python tools/pdf.py
 
 student: $(STAMP) ## notebooks to teach with, without and with solutions, in _build/student and _build/instructor
 	@$(BIN)/python tools/student.py

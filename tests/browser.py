@@ -5,11 +5,11 @@ of the finished book, opened as files; BOOK_HTML names another folder, such as t
 """
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from chromium import open_chromium
 from pages import ROOT, toc_pages
 
 HTML = Path(os.environ.get("BOOK_HTML", ROOT / "_build" / "html"))
@@ -17,12 +17,6 @@ HTML = Path(os.environ.get("BOOK_HTML", ROOT / "_build" / "html"))
 
 PAGES = [page for page in toc_pages() if "BOOK_HTML" not in os.environ or (HTML / f"{page}.html").exists()]
 """The pages to look at: all, or those that a preview has."""
-
-PROGRAMS = (
-    "chromium", "chromium-browser", "google-chrome",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)  # fmt: skip
-"""What the browser may be called."""
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 """Widths and heights of a window, in CSS pixels."""
@@ -49,16 +43,8 @@ def chromium():
 
     A machine without Chromium fails here: a test that skips itself says nothing about the book.
     """
-    from playwright.sync_api import sync_playwright
-
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    assert program, f"found none of {', '.join(PROGRAMS)}; install one, or say where it is with CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -72,6 +73,19 @@ def test_every_page_of_the_table_of_contents_is_there_with_its_title(page):
 def test_every_page_can_be_reached_from_the_first(page):
     targets = {(HTML / PAGES[0]).parent / a["href"] for a in soup(PAGES[0]).select("nav a[href]")}
     assert (HTML / page).resolve() in {target.resolve() for target in targets} or page == PAGES[0]
+
+
+@pytest.mark.parametrize(("before", "after"), list(pairwise(PAGES)))
+def test_previous_and_next_follow_the_table_of_contents(before, after):
+    assert soup(before).select_one("a.right-next")["href"] == Path(after).name
+    assert soup(after).select_one("a.left-prev")["href"] == Path(before).name
+
+
+def test_every_entry_of_the_bibliography_is_a_link_to_where_it_can_be_found():
+    entries = article("book/references.html").select(".citation")
+    assert entries
+    for entry in entries:
+        assert entry.select_one("a.external[href^=https]"), entry.get_text()
 
 
 @every_page

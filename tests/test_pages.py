@@ -8,6 +8,7 @@ import pytest
 from build_book import build_book, execute_stale, stage, tree_hash, without_font_preloads
 from pages import (
     ENVIRONMENT,
+    ROOT,
     PageError,
     code_cells,
     lecture_pages,
@@ -57,7 +58,8 @@ def book(tmp_path, monkeypatch):
     (tmp_path / "enn_lib/runs/small/config.json").write_text("{}")
     (tmp_path / "enn_lib/runs/small/checkpoint/state.json").write_text("{}")
     (tmp_path / "constraints.txt").write_text("numpy==1\n")
-    (tmp_path / "_config.yml").write_text("title: A book\n")
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nparts:\n- caption: A\n  chapters:\n  - file: book/forces\n"
     )

@@ -25,6 +25,8 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from accessible import accessible
+from citation import write_citations
 from pages import (
     ENVIRONMENT,
     ROOT,
@@ -80,7 +82,7 @@ def execute_stale(notebooks: dict[str, nbformat.NotebookNode], root: Path = ROOT
 
 
 def stage(pages: list[str], target: Path, toc: str, root: Path = ROOT) -> None:
-    """Put together what Jupyter Book reads: settings, executed notebooks, pages of text, static files."""
+    """Put together what Jupyter Book reads: settings, notebooks with results, pages of text, other files."""
     notebooks = {page: read_page(root / f"{page}.md") for page in pages}
     execute_stale({page: notebook for page, notebook in notebooks.items() if notebook}, root)
     shutil.rmtree(target, ignore_errors=True)
@@ -88,6 +90,7 @@ def stage(pages: list[str], target: Path, toc: str, root: Path = ROOT) -> None:
     (target / "book" / "_static").replace(target / "_static")
     shutil.copy(root / "_config.yml", target)
     (target / "_toc.yml").write_text(toc)
+    write_citations(target / "book" / "citations", root)
     for page, notebook in notebooks.items():
         if notebook:
             nbformat.write(notebook, target / f"{page}.ipynb")
@@ -108,7 +111,7 @@ def render(source: Path, output: Path, *options: str) -> int:
         [*command, str(source), "--path-output", str(output), *options], stdout=subprocess.DEVNULL
     )
     for page in (output / "_build" / "html").rglob("*.html"):
-        page.write_text(without_font_preloads(page.read_text()))
+        page.write_text(accessible(without_font_preloads(page.read_text())))
     return done.returncode
 
 
