@@ -15,7 +15,9 @@ def test_an_arrow_is_the_force_over_the_unit():
     arrows = [c for c in axes.collections if c.get_label() in ("analytic", "network")]
     for factor, drawn in zip((1, 2), arrows, strict=True):
         shafts = torch.from_numpy(np.array(drawn._segments3d[:4]))
-        torch.testing.assert_close(shafts[:, 1] - shafts[:, 0], factor * forces / 0.005)
+        tip, tail = shafts.unbind(dim=1)  # Matplotlib draws the shaft from its tip
+        torch.testing.assert_close(tail, PAPER_POSITIONS)
+        torch.testing.assert_close(tip - tail, factor * forces / 0.005)
 
 
 def test_the_three_axes_have_one_scale():
@@ -36,7 +38,7 @@ def test_a_way_is_drawn_for_every_atom_and_a_dot_where_it_begins():
     figure = plot_paths(paths)
     for axes, (label, path) in zip(figure.axes, paths.items(), strict=True):
         assert axes.get_title() == label
-        ways = [torch.tensor([*line.get_data_3d()]).T for line in axes.lines]
+        ways = [torch.from_numpy(np.array(line.get_data_3d())).T for line in axes.lines]
         for a in range(4):
             torch.testing.assert_close(ways[2 * a], path[:, a])
             torch.testing.assert_close(ways[2 * a + 1], path[:1, a])
