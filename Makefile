@@ -15,10 +15,10 @@ export TQDM_DISABLE := 1
 # What looks at the built book; the last ones with the system's Chromium.
 BUILT_BOOK := tests/test_book.py tests/test_browser.py tests/test_first_page.py tests/test_accessibility.py tests/test_pdf.py
 
-.PHONY: help setup book preview pdf student test check-book format clean
+.PHONY: help setup book preview pdf student notebooks check-notebooks test check-book format clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## the virtual environment .venv, from pinned versions
 
@@ -40,6 +40,12 @@ pdf: book ## print the built book with Chromium, into _build/book.pdf
 
 student: $(STAMP) ## notebooks to teach with, without and with solutions, in _build/student and _build/instructor
 	@$(BIN)/python tools/student.py
+
+notebooks: $(STAMP) ## notebooks to run anywhere, executed, as they are published, in _build/notebooks
+	@$(BIN)/python tools/notebooks.py
+
+check-notebooks: $(STAMP) ## run them in an environment that was empty: all, or PAGES="the-layer forces"
+	@$(BIN)/python tools/notebooks.py --check $(PAGES)
 
 test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/ruff check .

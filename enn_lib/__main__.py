@@ -1,31 +1,40 @@
-"""The command line: ``python -m enn_lib train | evaluate | runs | fire-study | matched-cost | choices``."""
+"""The command line: ``python -m enn_lib --help`` lists what it can do."""
 
 import argparse
 import sys
 from pathlib import Path
 
+import torch
+
+from enn_lib.benchmark_study import run_benchmarks
 from enn_lib.choices import run_choices
+from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
 from enn_lib.fire_readings import run_study
 from enn_lib.matched_cost import run_costs
+from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
 from enn_lib.training import Config, train
 
 
+def _read_config(named: str) -> Config:
+    """The configuration in a file, in a run folder, or of a shipped run."""
+    for source in (Path(named), SHIPPED / named / "config.json", Path(named, "config.json")):
+        if source.is_file():
+            return Config.from_dict(read_json(source))
+    raise FileNotFoundError(
+        f"--config: got {named!r}, wanted a JSON file, a run folder, or one of {', '.join(shipped_runs())}"
+    )
+
+
 def _train(arguments: argparse.Namespace) -> None:
     """Train, or resume, and say how to go on."""
-    named = Path(arguments.config)
-    for source in (named, SHIPPED / named / "config.json", named / "config.json"):
-        if source.is_file():
-            break
-    else:
-        raise FileNotFoundError(
-            f"--config: got {arguments.config!r}, wanted a JSON file, a run folder, "
-            f"or one of {', '.join(shipped_runs())}"
-        )
-    config = Config.from_dict(read_json(source))
-    trainer = train(config, arguments.out, max_minutes=arguments.max_minutes)
+    with join(arguments.device) as workers:
+        config = workers.from_first(lambda: _read_config(arguments.config))
+        trainer = train(config, arguments.out, max_minutes=arguments.max_minutes, workers=workers)
+    if not workers.is_first:
+        return
     done = trainer.iteration == config.iterations
     print(
         f"{arguments.out}: {trainer.iteration} of {config.iterations} iterations in {trainer.seconds:.0f} s"
@@ -63,6 +72,16 @@ def _runs(arguments: argparse.Namespace) -> None:
         )
 
 
+def _reproduce(arguments: argparse.Namespace) -> None:
+    """Write figures of the paper, and say of each where it is."""
+    experiment = Experiment(load_run(arguments.run), load_run("paper"))
+    if arguments.quick:
+        experiment = experiment.small()
+    torch.set_num_threads(1)  # the same sums, and so the same numbers, each time
+    for files in reproduce(experiment, arguments.out, arguments.figure or tuple(FIGURES)):
+        print(*files)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
@@ -74,7 +93,8 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train into a folder, or resume the training it holds",
         description="Train into a folder. If the folder holds an unfinished run of the same configuration, "
-        "go on from its checkpoint, bit for bit.",
+        "go on from its checkpoint, bit for bit. Started by torchrun, several processes share the work, "
+        "on one machine or several: torchrun --nproc-per-node 2 -m enn_lib train ...",
     )
     command.add_argument(
         "--config",
@@ -84,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, type=Path, help="the folder of the run")
     command.add_argument(
         "--max-minutes", type=float, help="stop after so long, keeping the checkpoint to resume from"
+    )
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto takes a GPU, one for each process, where torch sees one",
     )
     command.set_defaults(function=_train)
     command = commands.add_parser(
@@ -99,6 +125,29 @@ def parser() -> argparse.ArgumentParser:
         "runs", help="list the shipped runs", description="List the shipped runs, with their errors."
     )
     command.set_defaults(function=_runs)
+    command = commands.add_parser(
+        "reproduce",
+        help="make the figures of the paper, with their numbers",
+        description="Make the figures of the paper, all or some, from trained runs: figure-N.png, "
+        "figure-N.pdf, and figure-N.csv with the numbers that are drawn, a unit in the name of each column. "
+        "The same command gives the same files again.",
+    )
+    command.add_argument(
+        "--figure", type=int, nargs="+", metavar="N", help="numbers of figures, 1 to 7; all if not given"
+    )
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="in seconds: the same runs on 500 test configurations, and 3 samples of 300 steps instead of "
+        "all 20,000, and 10 of 10,000",
+    )
+    command.add_argument(
+        "--run", default="reference", help="whose forces and dynamics are drawn: a shipped run or a folder"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("figures"), help="the folder of the files (default: figures)"
+    )
+    command.set_defaults(function=_reproduce)
     for name, function, what in (
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
@@ -112,6 +161,15 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
         command.set_defaults(function=lambda arguments, run=function: run(arguments.out))
+    command = commands.add_parser(
+        "benchmark",
+        help="measure how fast this machine trains and simulates",
+        description="Measure, in about five minutes on an otherwise idle machine, training beside a "
+        "straightforward program and beside matrix products alone, dynamics beside the analytic force and "
+        "ASE, and two processes beside two threads; write a table for each, over those that are there.",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
+    command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
     return top
 
 
@@ -121,7 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed.function(parsed)
     except (ValueError, OSError, FloatingPointError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        if is_first_process():
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

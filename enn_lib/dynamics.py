@@ -113,7 +113,7 @@ def simulate(
         dt: fs.
         mass: of every atom, u.
         every: keep each so-many-th state; the first is always kept.
-        progress: show a progress bar.
+        progress: show a progress bar, if there is a terminal to show it on.
 
     Returns:
         The trajectory, ``(steps // every + 1, samples, atoms, 3)``.
@@ -138,7 +138,7 @@ def simulate(
     integrator = VelocityVerlet(force_field, dt, mass)
     forces = force_field.forces(positions)
     kept = [(positions, velocities)]
-    for step in tqdm(range(1, steps + 1), disable=not progress, unit="step"):
+    for step in tqdm(range(1, steps + 1), disable=None if progress else True, unit="step"):
         positions, velocities, forces = integrator.step(positions, velocities, forces)
         if step % every == 0:
             kept.append((positions, velocities))

@@ -22,6 +22,11 @@ DYNAMICS_STEPS = (1500, 4000)
 """The steps at which sec. 4.3 speaks of the dynamics."""
 
 
+def force_fields(run: Run) -> dict[str, ForceField]:
+    """The two force fields of a run, by their label in figures: the network alone, and averaged over S4."""
+    return {"network": run.force_field, "S4 average": PermutationAverage(run.force_field)}
+
+
 def predict(force_field: ForceField, positions: Tensor, chunk_size: int = 100) -> Tensor:
     """Forces (eV/Å) at many configurations ``(N, 4, 3)``, in chunks that fit into a processor's cache."""
     return torch.cat([force_field.forces(part) for part in positions.split(chunk_size)])
@@ -129,10 +134,7 @@ def evaluate(run: Run, *, steps: Sequence[int] = DYNAMICS_STEPS) -> dict:
         "validation": {},
         "dynamics": {},
     }
-    for name, force_field in (
-        ("network", run.force_field),
-        ("s4_average", PermutationAverage(run.force_field)),
-    ):
+    for name, force_field in zip(("network", "s4_average"), force_fields(run).values(), strict=True):
         metrics["test"][name] = force_errors(predict(force_field, data.test.positions), data.test)
         metrics["dynamics"][name] = dynamics_errors(force_field, steps=steps)
     validation = force_errors(predict(run.force_field, data.validation.positions), data.validation)

@@ -30,7 +30,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from torch import Tensor, linspace
+from torch import Tensor, float64, linspace
 
 from enn_lib.argon import ARGON, LennardJones
 
@@ -93,6 +93,14 @@ def new_figure(rows: int = 1, columns: int = 1, *, width: float = 6.0, height: f
     return figure, axes
 
 
+def potential_curve(
+    potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max: float = 8.0
+) -> tuple[Tensor, Tensor]:
+    """The curve of Figure 1: distances, Å, from just below `r_min`, and energies of a pair, eV; float64."""
+    distance = linspace(r_min - 0.04, r_max, 800, dtype=float64)
+    return distance, potential.pair_energy(distance)
+
+
 def plot_potential(potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max: float = 8.0) -> Figure:
     """Figure 1: the energy of a pair (Eq. 38), eV, against its distance, Å.
 
@@ -100,8 +108,7 @@ def plot_potential(potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max
     well, with its minimum at 2^(1/6) r_0 and its zero at r_0.
     """
     figure, axes = new_figure()
-    distance = linspace(r_min - 0.04, r_max, 800)
-    energy = potential.pair_energy(distance)
+    distance, energy = potential_curve(potential, r_min=r_min, r_max=r_max)
     axes.plot(distance, energy, **ANALYTIC)
     wall = potential.pair_energy(linspace(r_min, r_min, 1)).item()
     axes.axvline(r_min, **REMARK)
@@ -366,4 +373,5 @@ __all__ = [
     "plot_position_rmsd",
     "plot_potential",
     "plot_trajectory",
+    "potential_curve",
 ]

@@ -38,7 +38,7 @@ def relabel(inputs: Tensor, targets: Tensor, g: int) -> tuple[Tensor, Tensor]:
     Returns:
         Both, as they would be had the atoms been numbered otherwise.
     """
-    return inputs[..., PAIR_COLUMNS[g]] * PAIR_SIGNS[g].to(inputs.dtype), targets[..., S4[g]]
+    return inputs[..., PAIR_COLUMNS[g]] * PAIR_SIGNS[g].to(inputs), targets[..., S4[g]]
 
 
 class PermutationAverage:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, get_args, get_origin
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.argon import ArgonData, Configurations, generate_data
+from enn_lib.distributed import ALONE, Workers
 from enn_lib.fire import FIRE, Order
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import S4, relabel
@@ -59,7 +61,7 @@ class Config:
             of the sum over components. FIRE is not scale free, so to it the two differ.
         batch_size: configurations a step; all of them if None.
         chunk_size: a batch larger than this is summed in chunks, exact to rounding, so that memory
-            stays bounded.
+            stays bounded, and small enough for a core's own cache.
         relabel: renumber the atoms of every batch by a random permutation.
         iterations: steps of the optimiser.
         learning_rate: at the start; not FIRE's.
@@ -70,7 +72,8 @@ class Config:
         fire_order: which reading of Appendix A; see `FIRE`.
         checkpoint_every: iterations between two checkpoints.
         points_per_decade: how many lines of history a decade of iterations gets.
-        threads: torch's threads; the sums are rounded alike only with the same number.
+        threads: torch's threads, shared by the processes of a machine; the sums are rounded alike only
+            with the same number.
         compile: use ``torch.compile`` where a C++ compiler exists.
     """
 
@@ -86,7 +89,7 @@ class Config:
     optimiser: Literal["fire", "adam", "muon", "soap"] = "muon"
     loss: Literal["mean", "sum"] = "mean"
     batch_size: int | None = 500
-    chunk_size: int = 3000
+    chunk_size: int = 1000
     relabel: bool = False
     iterations: int = 1000
     learning_rate: float = 0.01
@@ -195,13 +198,20 @@ def build_optimiser(config: Config, network: nn.Module) -> torch.optim.Optimizer
     return SOAP(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
 
 
-def compile_if_possible(function: Callable, wanted: bool = True) -> Callable:
+def compile_if_possible(
+    function: Callable, wanted: bool = True, device: torch.device = ALONE.device
+) -> Callable:
     """``torch.compile`` the function where that can work; otherwise return it, with a warning.
 
-    It needs a C++ compiler, looked for as torch does, and the headers of Python.
+    On a CPU it needs a C++ compiler, looked for as torch does, and the headers of Python; on a GPU Triton.
     """
     if not wanted:
         return function
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            warnings.warn("no Triton: training without torch.compile", stacklevel=2)
+            return function
+        return torch.compile(function, dynamic=False)
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     headers = Path(sysconfig.get_path("include"), "Python.h")
     if shutil.which(compiler) is None or not headers.exists():
@@ -215,19 +225,24 @@ def compile_if_possible(function: Callable, wanted: bool = True) -> Callable:
 class Trainer:
     """The state of a training run between two iterations.
 
+    Of several processes each has one, and all of them must make the same calls: they add up what they
+    compute, so that a step, a loss and a line of the history are the same in all.
+
     Attributes:
         config: the configuration.
+        workers: the processes that train together.
         network: the network, trained in place.
         iteration: how many iterations are done.
         history: rows of `HISTORY_COLUMNS`.
-        seconds: of training so far, over all sessions.
+        seconds: of training so far, over all sessions; making the data and compiling count.
     """
 
-    def __init__(self, config: Config, data: ArgonData):
+    def __init__(self, config: Config, data: ArgonData, workers: Workers = ALONE):
         self.config = config
+        self.workers = workers
         self.scales = data.scales
         dtype = getattr(torch, config.dtype)
-        self.network = build_network(config)
+        self.network = build_network(config).to(workers.device)
         self.optimiser = build_optimiser(config, self.network)
         self.iteration = 0
         self.history: list[tuple[float, ...]] = []
@@ -237,16 +252,19 @@ class Trainer:
         if not 1 <= n_train <= len(data.train):
             raise ValueError(f"n_train: got {n_train}, wanted 1 to {len(data.train)}")
         train = Configurations(data.train.positions[:n_train], data.train.forces[:n_train])
-        self._train = train.inputs(data.scales, dtype), train.targets(data.scales, dtype)
-        self._validation = (
-            data.validation.inputs(data.scales, dtype),
-            data.validation.targets(data.scales, dtype),
+        self._train, self._validation = (
+            tuple(
+                t.to(workers.device)
+                for t in (part.inputs(data.scales, dtype), part.targets(data.scales, dtype))
+            )
+            for part in (train, data.validation)
         )
         self._batch_size = n_train if config.batch_size is None else config.batch_size
-        if not 1 <= self._batch_size <= n_train:
-            raise ValueError(f"batch_size: got {self._batch_size}, wanted 1 to n_train = {n_train}")
+        if not workers.size <= self._batch_size <= n_train:
+            wanted = f"{workers.size} to n_train = {n_train}"
+            raise ValueError(f"batch_size: got {self._batch_size}, wanted {wanted}")
         self._order = torch.arange(n_train)
-        self._squared_error = compile_if_possible(self._eager_squared_error, config.compile)
+        self._squared_error = compile_if_possible(self._eager_squared_error, config.compile, workers.device)
 
     def _eager_squared_error(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum over configurations and components of the squared error."""
@@ -258,34 +276,35 @@ class Trainer:
         return len(self._order) // self._batch_size
 
     def _batch(self) -> tuple[Tensor, Tensor]:
-        """The batch of the present iteration."""
+        """This process's share of the batch of the present iteration."""
         inputs, targets = self._train
         if self._batch_size < len(self._order):
             place = self.iteration % self.batches_per_epoch
             if place == 0:
                 self._order = torch.randperm(len(self._order), generator=self._generator)
             rows = self._order[place * self._batch_size : (place + 1) * self._batch_size]
+            rows = rows.to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
             g = torch.randint(len(S4), (), generator=self._generator).item()
             inputs, targets = relabel(inputs, targets, g)
-        return inputs, targets
-
-    def _chunks(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(inputs.split(self.config.chunk_size), targets.split(self.config.chunk_size), strict=True)
+        # Shared out last, so that every process draws the same random numbers as one alone.
+        share = self.workers.share(len(inputs))
+        return inputs[share], targets[share]
 
     def step(self) -> float:
         """Do one iteration and return its loss (Eq. 43) before it, as the configuration reads it."""
         inputs, targets = self._batch()
-        n_terms = len(inputs) if self.config.loss == "sum" else targets.numel()
+        n_terms = self._batch_size * (1 if self.config.loss == "sum" else targets[0].numel())
 
         def closure() -> Tensor:
             self.optimiser.zero_grad()
-            total = torch.zeros((), dtype=inputs.dtype)
-            for x, t in self._chunks(inputs, targets):
+            total = inputs.new_zeros(())
+            for x, t in _chunks(inputs, targets, self.config.chunk_size):
                 loss = self._squared_error(x, t) / n_terms
                 loss.backward()
                 total += loss.detach()
+            self.workers.add_up([total, *(p.grad for p in self.network.parameters())])
             return total
 
         if self.config.optimiser != "fire":
@@ -304,16 +323,26 @@ class Trainer:
             * (1 + math.cos(math.pi * self.iteration / self.config.iterations))
         )
 
-    @torch.no_grad()
-    def mean_squared_error(self, inputs: Tensor, targets: Tensor, network: nn.Module | None = None) -> float:
-        """The mean over configurations and components, without unit; of `network` if one is given."""
-        network = self.network if network is None else network
-        total = sum((network(x) - t).square().sum().double() for x, t in self._chunks(inputs, targets))
+    def mean_squared_error(self, inputs: Tensor, targets: Tensor) -> float:
+        """The mean over configurations and components, without unit.
+
+        In pieces of the size of a training step, whose compiled function serves here too.
+        """
+        step = self.workers.share(self._batch_size)
+        size = min(self.config.chunk_size, step.stop - step.start)
+        share = self.workers.share(len(inputs))
+        total = inputs.new_zeros((), dtype=torch.float64)
+        # Asked for without its gradient, torch would compile it a second time.
+        with torch.set_grad_enabled(self.config.compile):
+            for x, t in _chunks(inputs[share], targets[share], size):
+                function = self._squared_error if len(x) == size else self._eager_squared_error
+                total += function(x, t).detach()
+        self.workers.add_up([total])
         return total.item() / targets.numel()
 
-    def validation_loss(self, network: nn.Module | None = None) -> float:
+    def validation_loss(self) -> float:
         """The same, on the validation data."""
-        return self.mean_squared_error(*self._validation, network)
+        return self.mean_squared_error(*self._validation)
 
     def record(self) -> None:
         """Append a row to the history.
@@ -357,24 +386,31 @@ class Trainer:
         self.seconds = state["seconds"]
 
 
+def _chunks(inputs: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(inputs.split(size), targets.split(size), strict=True)
+
+
 def logged_iterations(iterations: int, points_per_decade: int) -> set[int]:
     """0, the last, and about `points_per_decade` iterations a decade between."""
     n = math.ceil(points_per_decade * math.log10(max(iterations, 2)))
     return {0, iterations, *(min(iterations, round(10 ** (k / points_per_decade))) for k in range(n + 1))}
 
 
-def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> Trainer:
+def train(
+    config: Config, folder: Path, *, max_minutes: float | None = None, workers: Workers = ALONE
+) -> Trainer:
     """Train into a run folder, or go on with the training that the folder holds.
 
     Every `checkpoint_every` iterations the whole state is written beside the old one and renamed over
     it; after a kill the same call continues from there, bit for bit (on the same machine, with the same
-    versions). A finished run has ``config.json``, ``history.csv`` and ``model.safetensors``; one that
-    `max_minutes` stopped has these too, and still its ``checkpoint/``.
+    versions and the same number of processes). A finished run has ``config.json``, ``history.csv`` and
+    ``model.safetensors``; one that `max_minutes` stopped has these too, and still its ``checkpoint/``.
 
     Args:
         config: of the run; must equal the folder's own, where it has one.
-        folder: made if it does not exist.
+        folder: made if it does not exist. Of several processes only the first looks at it.
         max_minutes: stop after so many minutes of this session, at the next iteration.
+        workers: the processes that train together; all of them make this call.
 
     Returns:
         The trainer as it stopped.
@@ -383,8 +419,51 @@ def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> 
         ValueError: if the folder holds a run of another configuration, or something else.
         FloatingPointError: if training diverges; the last checkpoint stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
     checkpoint = folder / "checkpoint" / "state.safetensors"
+    workers.from_first(lambda: _prepare(folder, checkpoint, config))
+    torch.set_num_threads(max(1, config.threads // workers.per_machine))
+    trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed), workers)
+    state = workers.from_first(lambda: load_state(checkpoint) if checkpoint.exists() else None)
+    if state is not None:
+        trainer.load_state_dict(state)
+    else:
+        if workers.is_first:
+            checkpoint.parent.mkdir(exist_ok=True)
+            write_json(folder / "config.json", {**asdict(config), "provenance": provenance(workers)})
+        trainer.record()
+    if workers.is_first:
+        (folder / "metrics.json").unlink(missing_ok=True)  # of weights that are about to change
+
+    logged = logged_iterations(config.iterations, config.points_per_decade)
+    earlier = trainer.seconds
+    # Not disable=False in the first process, which would overrule TQDM_DISABLE.
+    quiet = {} if workers.is_first else {"disable": True}
+    with tqdm(total=config.iterations, initial=trainer.iteration, unit="it", **quiet) as bar:
+        while trainer.iteration < config.iterations:
+            loss = trainer.step()
+            _check_finite(loss, trainer)
+            trainer.seconds = earlier + time.perf_counter() - start
+            bar.update()
+            if trainer.iteration in logged:
+                trainer.record()
+                trainer.seconds = earlier + time.perf_counter() - start
+                bar.set_postfix(loss=f"{loss:.3g}", validation=f"{trainer.history[-1][4]:.3g}")
+            if trainer.iteration % config.checkpoint_every == 0:
+                _save(trainer, folder, checkpoint)
+            if max_minutes is not None and workers.first_says(time.perf_counter() - start > 60 * max_minutes):
+                break
+    if trainer.history[-1][0] != trainer.iteration:
+        trainer.record()
+    _save(trainer, folder, checkpoint)
+    if workers.is_first and trainer.iteration == config.iterations:
+        shutil.rmtree(checkpoint.parent)
+    return trainer
+
+
+def _prepare(folder: Path, checkpoint: Path, config: Config) -> None:
+    """Make the folder, or see that it holds an unfinished run of this configuration and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
     # A kill may leave a half-written file beside the whole one.
     strangers = {p.name.removesuffix(".part") for p in folder.iterdir()} - {
         "config.json", "history.csv", "model.safetensors", "metrics.json", "checkpoint",
@@ -397,43 +476,12 @@ def train(config: Config, folder: Path, *, max_minutes: float | None = None) -> 
         raise ValueError(f"{folder}: holds a finished run; wanted a new folder")
     if (folder / "config.json").exists():
         _check_same(config, Config.from_dict(read_json(folder / "config.json")), folder)
-    torch.set_num_threads(config.threads)
-    trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed))
-    if checkpoint.exists():
-        trainer.load_state_dict(load_state(checkpoint))
-    else:
-        checkpoint.parent.mkdir(exist_ok=True)
-        write_json(folder / "config.json", {**asdict(config), "provenance": provenance()})
-        trainer.record()
-    (folder / "metrics.json").unlink(missing_ok=True)  # of weights that are about to change
-
-    logged = logged_iterations(config.iterations, config.points_per_decade)
-    earlier, start = trainer.seconds, time.perf_counter()
-    with tqdm(total=config.iterations, initial=trainer.iteration, unit="it") as bar:
-        while trainer.iteration < config.iterations:
-            loss = trainer.step()
-            _check_finite(loss, trainer)
-            trainer.seconds = earlier + time.perf_counter() - start
-            bar.update()
-            if trainer.iteration in logged:
-                trainer.record()
-                trainer.seconds = earlier + time.perf_counter() - start
-                bar.set_postfix(loss=f"{loss:.3g}", validation=f"{trainer.history[-1][4]:.3g}")
-            if trainer.iteration % config.checkpoint_every == 0:
-                _save(trainer, folder, checkpoint)
-            if max_minutes is not None and time.perf_counter() - start > 60 * max_minutes:
-                break
-    if trainer.history[-1][0] != trainer.iteration:
-        trainer.record()
-    _save(trainer, folder, checkpoint)
-    if trainer.iteration == config.iterations:
-        shutil.rmtree(checkpoint.parent)
-    return trainer
 
 
 def _check_finite(loss: float, trainer: Trainer) -> None:
     """Raise FloatingPointError if the loss or a parameter is not finite."""
-    if not (math.isfinite(loss) and all(p.isfinite().all() for p in trainer.network.parameters())):
+    largest = nn.utils.get_total_norm([p.detach() for p in trainer.network.parameters()], math.inf)
+    if not (math.isfinite(loss) and largest.isfinite()):
         raise FloatingPointError(
             f"the loss or a weight is not finite at iteration {trainer.iteration}: training diverged"
         )
@@ -441,6 +489,8 @@ def _check_finite(loss: float, trainer: Trainer) -> None:
 
 def _save(trainer: Trainer, folder: Path, checkpoint: Path) -> None:
     """Write the checkpoint, and then the model: so a model without a checkpoint is always a finished one."""
+    if not trainer.workers.is_first:
+        return
     save_state(checkpoint, trainer.state_dict())
     save_model(folder / "model.safetensors", trainer)
     write_csv(folder / "history.csv", HISTORY_COLUMNS, trainer.history)
@@ -466,14 +516,20 @@ def _check_same(config: Config, other: Config, folder: Path) -> None:
         raise ValueError(f"{folder}: holds a run of another configuration ({'; '.join(differing)})")
 
 
-def provenance() -> dict:
+def provenance(workers: Workers = ALONE) -> dict:
     """What a run depends on beside its configuration: versions, hardware, commit."""
     return {
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "ase", "enn-lib")},
         },
-        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "processes": workers.size,
+            "device": _device_name(workers.device),
+        },
         "git_commit": _git_commit(),
     }
 
@@ -486,6 +542,10 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _git_commit() -> str | None:

@@ -24,6 +24,7 @@ from enn_lib.backpropagation import (
 from enn_lib.groups import TOLERANCES, random_unitary
 from enn_lib.layers import DTYPES, inverse_length, squared_length, unit_vectors
 from enn_lib.network import ENN, PAPER_WIDTHS
+from enn_lib.operations import count_operations
 from enn_lib.scalar_features import ScalarFeatureENN
 
 TO_ROUNDING = {dtype: 2e-5 if tolerance > 1e-6 else 1e-13 for dtype, tolerance in TOLERANCES.items()}
@@ -253,6 +254,17 @@ def test_at_length_zero_only_the_straight_path_is_left():
     g = torch.ones_like(outputs)
     expected = g @ layer_only.layers[0].weight.detach().mT
     torch.testing.assert_close(backward_pass(layer_only, traces, g).inputs, expected)
+
+
+@given(widths=st.lists(sizes, min_size=2, max_size=5), n=sizes, batch=st.integers(1, 4))
+def test_the_backward_pass_takes_twice_the_products_of_the_forward_pass(widths, n, batch):
+    """One product of a layer forwards, and two of the same size backwards."""
+    net = network(widths, n)
+    x = normal(batch, n, widths[0])
+    outputs, traces = forward_pass(net, x)
+    forward = count_operations(forward_pass, net, x)
+    backward = count_operations(backward_pass, net, traces, outputs)
+    assert backward.products == 2 * forward.products > 0
 
 
 @all_dtypes

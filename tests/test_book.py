@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup, Tag
 from pages import ROOT, read_page, toc_pages
 
@@ -109,6 +110,19 @@ def test_every_plot_is_a_numbered_figure_with_a_caption(page):
         assert figure, f"{image['src']} is no figure"
         assert figure.select_one("figcaption .caption-number"), figure["id"]
         assert figure.select_one("figcaption .caption-text").get_text().strip(), figure["id"]
+
+
+@every_page
+def test_every_notebook_opens_in_colab_and_binder_where_it_is_published(page):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    *_, owner, name = repository["url"].split("/")
+    place, notebook = f"{owner}/{name}", Path(page).with_suffix(".ipynb").as_posix()
+    wanted = {
+        f"https://colab.research.google.com/github/{place}/blob/{repository['branch']}/{notebook}",
+        f"https://mybinder.org/v2/gh/{place}/{repository['branch']}?urlpath=lab/tree/{notebook}",
+    }
+    links = {a["href"] for a in soup(page).select(".dropdown-launch-buttons a[href]")}
+    assert links == (wanted if read_page((ROOT / page).with_suffix(".md")) else set())
 
 
 @pytest.mark.parametrize("number", range(1, 8))

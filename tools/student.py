@@ -152,11 +152,20 @@ def instructor_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNod
     return finish(notebook, cells, clear=False)
 
 
+def with_captions(cells) -> Iterator[nbformat.NotebookNode]:
+    """Cells in which a figure's caption, which is metadata of its cell, follows as text."""
+    for cell in cells:
+        yield cell
+        caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption")
+        if caption:
+            yield new_markdown_cell(f"**Figure.** {caption.strip()}")
+
+
 def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
     """A notebook of some cells whose prose any Jupyter shows, with or without results."""
     values = glued(notebook)
     result = new_notebook(metadata={"kernelspec": notebook.metadata.kernelspec})
-    for number, cell in enumerate(cells):
+    for number, cell in enumerate(with_captions(cells)):
         cell = nbformat.from_dict({**cell, "id": f"cell-{number}"})
         if cell.cell_type == "markdown":
             cell.source = plain(cell.source, values)
