@@ -36,7 +36,7 @@ DYNAMICS_COLUMNS = ("threads", "samples", "network", "network_float32", "analyti
 WORKERS_COLUMNS = ("processes", "threads", "batch", "step")
 """Processes; threads of all of them together; and seconds for one configuration in a step of training."""
 
-BATCHES = (250, 500, 1000, 2000, 4000, 15_000, 60_000)
+BATCHES = (250, 500, 1000, 4000, 60_000)
 SAMPLES = (1, 10, 1000, 100_000)
 THREADS = (1, 2)
 WORKER_STEPS = {500: 200, 4000: 30, 0: 3}
@@ -108,7 +108,7 @@ def measure_dynamics(
 
 
 def measure_workers(
-    steps: dict[int, int] = WORKER_STEPS, *, rounds: int = 2, **settings
+    steps: dict[int, int] = WORKER_STEPS, *, rounds: int = 1, **settings
 ) -> list[tuple[float, ...]]:
     """Rows of `WORKERS_COLUMNS`: one process with one thread and with two, and two processes with one each.
 

@@ -206,9 +206,8 @@ def test_turned_atoms_have_turned_forces_and_renumbered_ones_only_on_the_average
     for key in ("ArrowRight", "ArrowUp", "ArrowRight"):
         page.keyboard.press(key)
     page.get_by_role("button", name="Mirror").click()
-    positions, forces = page.evaluate(
-        f"[[...{part('turn')}.positions()], [...{part('turn')}.forces().network]]"
-    )
+    shown = f"[[...{part('turn')}.positions()], [...{part('turn')}.forces().network]]"
+    positions, forces = page.evaluate(shown)
     before, after = (tensor(r).reshape(4, 3) for r in (start, positions))
     assert (before - after).abs().max() > 0.1
     torch.testing.assert_close(before @ before.T, after @ after.T)
@@ -217,6 +216,9 @@ def test_turned_atoms_have_turned_forces_and_renumbered_ones_only_on_the_average
     assert page.evaluate(defect) < 1e-12
     page.get_by_role("button", name="Swap").click()
     assert page.evaluate(defect) > 1e-7
+    positions, forces = (tensor(r).reshape(4, 3) for r in page.evaluate(shown))
+    torch.testing.assert_close(positions, after[[1, 0, 2, 3]])
+    torch.testing.assert_close(forces, field.forces(positions), rtol=0, atol=1e-12)
     page.get_by_label("average over S4").click()
     assert page.evaluate(defect) < 1e-12
     assert opened.errors == []
@@ -268,8 +270,8 @@ def test_a_live_part_moves_only_in_leaps_for_who_wants_less_motion(visit, kind):
     """Nothing moves unasked, and what is asked for moves at most every half second."""
     page = visit(f"book/{WHERE[kind]}", reduced_motion=True).page
     page.evaluate(
-        "window.drawn = 0; const old = CanvasRenderingContext2D.prototype.clearRect;"
-        "CanvasRenderingContext2D.prototype.clearRect = function (...a) { drawn++; old.apply(this, a); };"
+        """() => { window.drawn = 0; const old = CanvasRenderingContext2D.prototype.clearRect;
+        CanvasRenderingContext2D.prototype.clearRect = function (...a) { drawn++; old.apply(this, a); }; }"""
     )
     root = page.locator(f"[data-enn={kind}]")
     root.scroll_into_view_if_needed()
@@ -278,8 +280,8 @@ def test_a_live_part_moves_only_in_leaps_for_who_wants_less_motion(visit, kind):
     two_frames(page)
     assert page.evaluate("drawn") == 0
     page.evaluate(
-        "window.asked = 0; const next = window.setTimeout;"
-        "window.setTimeout = (f, ms, ...a) => { if (ms === 500) asked++; return next(f, ms, ...a); };"
+        """() => { window.asked = 0; const next = window.setTimeout;
+        window.setTimeout = (f, ms, ...a) => { if (ms === 500) asked++; return next(f, ms, ...a); }; }"""
     )
     root.get_by_role("button", name="Play").click()
     two_frames(page)

@@ -51,8 +51,8 @@
       const [path, now] = [paths[name], control.now()];
       for (const a of atoms) {
         const course = path.slice(0, now + 1).map((r) => ENN.atom(r, a));
-        painter.path(course, { stroke: stroke(name), width: 1, alpha: 0.3 });
-        painter.path(course.slice(-data.recent), { stroke: stroke(name), width: 1.8 });
+        painter.path(course, { stroke: stroke(name), width: 1.2, alpha: 0.65 });
+        painter.path(course.slice(-data.recent), { stroke: stroke(name), width: 2.2 });
         painter.ball(ENN.atom(path[now], a), { fill: "atom", radius: 0.35, text: a + 1 });
         if (which) painter.ball(ENN.atom(paths[names[0]][now], a), { radius: 0.5, ring: "analytic" });
       }
