@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import PAGES, PHONE
+from pdf import MATHEMATICS_IS_SET
 
 every_page = pytest.mark.parametrize("page", [*PAGES, "search", "genindex"])
-
-MATHEMATICS_IS_SET = "async () => { if (window.MathJax) await MathJax.startup.promise; }"
 
 FORMULAS = """() => [...document.querySelectorAll("article .math")]
     .filter(formula => !formula.querySelector("mjx-container")).map(formula => formula.textContent)"""

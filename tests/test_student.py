@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from checks import assert_refuses, spoiled, with_refusals
-from markdown_cells import plain
+from markdown_cells import glued, plain
 from pages import ENVIRONMENT, ROOT, PageError, code_cells, execute, lecture_pages, read_page
 from student import START, answers, instructor_notebook, is_check, split, student_notebook
 
@@ -307,6 +307,23 @@ def test_prose_becomes_markdown_that_any_jupyter_shows(page):
     assert plain(":::{admonition} Title\n:class: tip\n\ntext\n:::", {}) == "**Title**\n\ntext"
     assert plain("```sh\nmake\n```", {}) == "```sh\nmake\n```"
     assert plain("{glue:text}`a:.2f` and {glue:text}`b`", {"a": 1, "b": "c"}) == "1.00 and c"
+    assert plain("```{glue:md} t\n:format: myst\n```\n", {"t": "| a |"}) == "| a |\n"
+    assert plain("```{glue:figure} p\n:name: f\n\nwords\n```", {}) == "**Figure**\n\nwords"
+
+
+def test_what_was_glued_is_read_as_values_and_tables_but_not_pictures():
+    def record(name, **data):
+        data = {f"application/papermill.record/text/{kind}": content for kind, content in data.items()}
+        return nbformat.v4.new_output("display_data", data=data, metadata={"scrapbook": {"name": name}})
+
+    cell = nbformat.v4.new_code_cell(
+        outputs=[
+            record("number", plain="0.5"),
+            record("table", plain="<Markdown object>", markdown="| a |"),
+            record("picture", plain="<HTML object>", html="<svg></svg>"),
+        ]
+    )
+    assert glued(nbformat.v4.new_notebook(cells=[cell])) == {"number": 0.5, "table": "| a |"}
 
 
 def test_a_student_s_notebook_has_no_results_and_an_instructor_s_has_them(page):

@@ -9,11 +9,18 @@ DIRECTIVE = re.compile(r"^([`:]{3,})\{([\w:-]+)\}(.*)\n(?::[\w-]+:.*\n)*([\s\S]*
 
 
 def glued(notebook: nbformat.NotebookNode) -> dict:
-    """The values that the page glued when it was executed."""
-    kind = "application/papermill.record/text/plain"
+    """What the page glued when it was executed: values, and tables as Markdown; pictures are left out."""
+    kind = "application/papermill.record/"
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    records = [o for o in outputs if o.get("metadata", {}).get("scrapbook")]
-    return {o.metadata.scrapbook.name: ast.literal_eval(o.data[kind]) for o in records if kind in o.data}
+    values = {}
+    for output in outputs:
+        if name := output.get("metadata", {}).get("scrapbook", {}).get("name"):
+            data = {key.removeprefix(kind): content for key, content in output.data.items()}
+            if "text/markdown" in data:
+                values[name] = data["text/markdown"]
+            elif set(data) == {"text/plain"}:
+                values[name] = ast.literal_eval(data["text/plain"])
+    return values
 
 
 def plain(text: str, values: dict) -> str:
@@ -24,6 +31,8 @@ def plain(text: str, values: dict) -> str:
         return format(values[name], form) if name in values else "…"
 
     text = re.sub(r"\{glue:text\}`([^`]+)`", value, text)
+    text = re.sub(r"^```\{glue:md\} (\S+)\n(?::.*\n)*```$", value, text, flags=re.MULTILINE)
+    text = re.sub(r"^(```\{glue:figure\}) \S+$", r"\1", text, flags=re.MULTILINE)  # its name is no title
     text = re.sub(r"\{[\w:]+\}`([^`<]+?)\s*<[^`]+>`", r"\1", text)
     text = re.sub(r"\{cite(?::t)?\}`([^`]+)`", r"[\1]", text)
     text = re.sub(r"\{[\w:]+\}`([^`]+)`", r"\1", text)
