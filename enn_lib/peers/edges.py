@@ -1,5 +1,7 @@
 """Who sees whom: the ordered pairs of atoms, grouped by the atom that receives."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ def radial_features(count: int = 32) -> GaussianRadial:
 def mlp(*widths: int, last_bias: bool = True) -> nn.Sequential:
     """An ordinary perceptron with SiLU between its layers, drawn from torch's global generator."""
     layers: list[nn.Module] = []
-    for k, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(widths)):
         is_last = k == len(widths) - 2
         layers += [nn.Linear(a, b, bias=last_bias or not is_last)] + ([] if is_last else [nn.SiLU()])
     return nn.Sequential(*layers)

@@ -38,7 +38,7 @@ class EGNNLayer(nn.Module):
 
 
 class EGNN(nn.Module):
-    r"""Layers of `EGNNLayer`; the force on an atom is how far they move it, :math:`\mathbf x^L - \mathbf x^0`.
+    r"""Layers of `EGNNLayer`; the force is how far they move an atom, :math:`\mathbf x^L - \mathbf x^0`.
 
     All atoms are equal, so the first features are a learned constant. Equivariant under rotations,
     reflections, translations and permutations, for any number of atoms.

@@ -1,9 +1,10 @@
 """The comparison of all peers at the same time and number of parameters, in pieces.
 
-``python -m enn_lib peers --out DIR`` repeats it and `load_study` reads the one that comes with the library.
+``python -m enn_lib peers --out DIR`` repeats it and `load_peers` reads the one that comes with the library.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,80 +17,71 @@ from enn_lib.training import provenance
 
 SHIPPED_PEERS = Path(__file__).parents[1] / "studies" / "peers"
 
-SECONDS = 8.0
-"""Processor time of a run; trials of the optimiser have a quarter of it."""
+SECONDS = 40.0
+"""Processor time of a run, if the command is not told otherwise."""
 
-TRIALS = (("adam", 0.001), ("adam", 0.005), ("soap", 0.003))
+TRIALS = (("soap", 0.003), ("adam", 0.003), ("adam", 0.001), ("soap", 0.01))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
 
 SEEDS = (0, 1, 2)
 
-EFFICIENCY = ("enn", "perceptron", "perceptron-rotated", "egnn")
-"""The models of the sweep over the number of training configurations."""
-
 SIZES = (100, 1000, 10_000, 60_000)
+"""Numbers of training configurations of the sweep; the last is the whole."""
+
+EFFICIENCY = ("enn", "perceptron", "perceptron-rotated", "egnn")
+"""The models of the sweep."""
 
 Record = dict
-"""What a file of the study holds: ``config``, the measured values of `train_peer`, and ``provenance``."""
+"""What a file of the study holds: ``config``, what `train_peer` measured, and ``provenance``."""
 
 
-def trials(peer: str, seconds: float = SECONDS) -> list[PeerConfig]:
-    """The configurations among which the optimiser of a peer is chosen."""
-    return [PeerConfig(peer, optimiser, rate, seconds / 4) for optimiser, rate in TRIALS]
+def read_records(folder: Path = SHIPPED_PEERS) -> list[Record]:
+    """All records of a folder, in the order of their names."""
+    return [read_json(file) for file in sorted(folder.glob("*.json"))]
 
 
-def best_trial(folder: Path, peer: str, seconds: float = SECONDS) -> PeerConfig:
-    """The trial with the least validation error.
-
-    Raises:
-        FileNotFoundError: if the folder lacks a trial, so that nothing is chosen by the clock.
-    """
-    found = {}
-    for config in trials(peer, seconds):
-        record = read_record(folder, config)
-        found[config] = record["validation_rmsd"] or float("inf")
-    return min(found, key=found.get)
+def is_trial(record: Record) -> bool:
+    """Whether the optimiser is chosen by this record: seed 0 and all training configurations."""
+    return record["config"]["seed"] == 0 and record["config"]["n_train"] == SIZES[-1]
 
 
-def read_record(folder: Path, config: PeerConfig) -> Record:
-    """The record of a run.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is damaged.
-    """
-    return read_json(folder / f"{config.file}.json")
+def best_trial(records: Sequence[Record], peer: str, seconds: float) -> Record | None:
+    """The trial of a peer with the least validation error at this time; None if there is none."""
+    found = [
+        record
+        for record in records
+        if is_trial(record) and (record["config"]["peer"], record["config"]["seconds"]) == (peer, seconds)
+    ]
+    return min(found, key=lambda record: record["validation_rmsd"] or float("inf"), default=None)
 
 
 def plan(folder: Path, seconds: float = SECONDS) -> list[PeerConfig]:
-    """What comes next, the most telling first: all trials, then a seed of all models and of the sweep.
+    """What is missing in a folder, in the order in which it is run: the most telling first.
 
-    Runs that need a choice among trials that are not there yet are left out.
+    A trial of every model, then another of every model, and so on; with all of them there, the chosen
+    optimiser on the other seeds, and over the sizes.
     """
-    wanted = [config for peer in PEERS for config in trials(peer, seconds)]
-    chosen = {}
-    for peer in PEERS:
-        try:
-            chosen[peer] = best_trial(folder, peer, seconds)
-        except FileNotFoundError:
-            continue
+    wanted = [PeerConfig(peer, *trial, seconds) for trial in TRIALS for peer in PEERS]
+    waiting = [config for config in wanted if not (folder / f"{config.file}.json").exists()]
+    if waiting:
+        return waiting
+    records = read_records(folder)
+    chosen = {peer: PeerConfig(**best_trial(records, peer, seconds)["config"]) for peer in PEERS}
     for seed in SEEDS:
-        full = {peer: replace(config, seconds=seconds, seed=seed) for peer, config in chosen.items()}
-        wanted += full.values()
-        wanted += [replace(full[p], n_train=n) for n in SIZES for p in EFFICIENCY if p in full and n != SIZES[-1]]
+        wanted += [replace(config, seed=seed) for config in chosen.values()]
+        wanted += [replace(chosen[peer], seed=seed, n_train=n) for n in SIZES[:-1] for peer in EFFICIENCY]
     return [config for config in wanted if not (folder / f"{config.file}.json").exists()]
 
 
-def run_study(folder: Path, budget: float | None = None, seconds: float = SECONDS, **changes) -> None:
+def run_peers(folder: Path, budget: float | None = None, seconds: float = SECONDS) -> None:
     """Run what is missing in `folder`; the same command goes on from there.
 
-    Every run leaves a record ``....json``; seed 0 of all models, at full size, also its weights.
+    Every run leaves a record ``....json``, and those on seed 0 with all data their weights.
 
     Args:
         folder: made if it does not exist.
-        budget: stop before a run if so many minutes of this session have gone; None for no limit.
+        budget: begin no run after so many minutes of this session; None for no limit.
         seconds: of processor time for each run.
-        changes: settings to change in all of them, such as ``n_configurations``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -100,31 +92,43 @@ def run_study(folder: Path, budget: float | None = None, seconds: float = SECOND
             config = waiting[0]
             bar.total = bar.n + len(waiting)
             bar.set_postfix_str(config.file)
-            is_trial = config.seconds < seconds
-            model, measured = train_peer(replace(config, **changes), with_test=not is_trial)
-            is_full = config.seed == 0 and not is_trial and config.n_train == SIZES[-1]
-            if is_full and "test_rmsd" in measured:
+            model, measured = train_peer(config)
+            record = {"config": asdict(config), **measured, "provenance": provenance()}
+            if is_trial(record):
                 save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), {"peer": config.peer})
-            record = {"config": asdict(config) | changes, **measured, "provenance": provenance()}
             write_json(folder / f"{config.file}.json", record)
             bar.update()
 
 
-def load_study(folder: Path = SHIPPED_PEERS, seconds: float = SECONDS) -> dict[str, dict[int, list[Record]]]:
-    """The records at the chosen optimiser: by peer, then by number of training configurations, over seeds.
+def longest_time(records: Sequence[Record]) -> float:
+    """The greatest time at which every model has a trial.
 
     Raises:
-        FileNotFoundError: if a trial is missing.
+        ValueError: if there is none.
     """
+    times = {record["config"]["seconds"] for record in records}
+    complete = [t for t in times if all(best_trial(records, peer, t) for peer in PEERS)]
+    if not complete:
+        raise ValueError(f"records: got {len(records)}, wanted a trial of every model at one time")
+    return max(complete)
+
+
+def load_peers(folder: Path = SHIPPED_PEERS) -> dict[str, dict[int, list[Record]]]:
+    """The records at each model's best optimiser: by peer, by number of training configurations, over seeds.
+
+    They are those of `longest_time`.
+
+    Raises:
+        ValueError: if no time has them all.
+    """
+    records = read_records(folder)
+    seconds = longest_time(records)
     study: dict[str, dict[int, list[Record]]] = {}
     for peer in PEERS:
-        best = replace(best_trial(folder, peer, seconds), seconds=seconds)
+        best = PeerConfig(**best_trial(records, peer, seconds)["config"])
         study[peer] = {}
         for n_train in SIZES:
-            configs = [replace(best, seed=seed, n_train=n_train) for seed in SEEDS]
-            records = [
-                read_record(folder, config) for config in configs if (folder / f"{config.file}.json").exists()
-            ]
-            if records:
-                study[peer][n_train] = records
+            wanted = [asdict(replace(best, seed=seed, n_train=n_train)) for seed in SEEDS]
+            if found := [record for record in records if record["config"] in wanted]:
+                study[peer][n_train] = found
     return study
