@@ -34,7 +34,7 @@ EVERY = 100
 
 
 @cache
-def energy_model(steps: int = 1500, n_configurations: int = 20_000, seed: int = 0) -> EnergyForceField:
+def energy_model(steps: int = 1000, n_configurations: int = 20_000, seed: int = 0) -> EnergyForceField:
     """A small `EnergyENN`, trained for some seconds as on the page on limits: conservative, less accurate."""
     data = generate_data(n_configurations)
     model = EnergyENN((6, 32, 32), 32, softening=0.3, seed=seed)

@@ -76,7 +76,7 @@ def plan(folder: Path, seconds: float = SECONDS) -> list[PeerConfig]:
 def run_peers(folder: Path, budget: float | None = None, seconds: float = SECONDS) -> None:
     """Run what is missing in `folder`; the same command goes on from there.
 
-    Every run leaves a record ``....json``, and those on seed 0 with all data their weights.
+    Every run leaves a record ``....json``; of the chosen trial the weights stay, too.
 
     Args:
         folder: made if it does not exist.
@@ -88,7 +88,7 @@ def run_peers(folder: Path, budget: float | None = None, seconds: float = SECOND
     with tqdm(unit="run") as bar:
         while waiting := plan(folder, seconds):
             if budget is not None and time.perf_counter() - began > 60 * budget:
-                return
+                break
             config = waiting[0]
             bar.total = bar.n + len(waiting)
             bar.set_postfix_str(config.file)
@@ -98,6 +98,18 @@ def run_peers(folder: Path, budget: float | None = None, seconds: float = SECOND
                 save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), {"peer": config.peer})
             write_json(folder / f"{config.file}.json", record)
             bar.update()
+    drop_unchosen(folder, seconds)
+
+
+def drop_unchosen(folder: Path, seconds: float) -> None:
+    """Remove the weights of trials of this time that are not the best of their model."""
+    records = read_records(folder)
+    for peer in PEERS:
+        best = best_trial(records, peer, seconds)
+        for trial in TRIALS:
+            config = PeerConfig(peer, *trial, seconds)
+            if best is not None and asdict(config) != best["config"]:
+                (folder / f"{config.file}.safetensors").unlink(missing_ok=True)
 
 
 def longest_time(records: Sequence[Record]) -> float:
