@@ -20,7 +20,7 @@ SHIPPED_PEERS = Path(__file__).parents[1] / "studies" / "peers"
 SECONDS = 40.0
 """Processor time of a run, if the command is not told otherwise."""
 
-TRIALS = (("soap", 0.003), ("adam", 0.003), ("adam", 0.001), ("soap", 0.01))
+TRIALS = (("soap", 0.003), ("adam", 0.003))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
 
 SEEDS = (0, 1, 2)
