@@ -32,9 +32,14 @@ N_SAMPLES = 3
 EVERY = 100
 """Steps between two rows."""
 
+ENERGY_STEPS = 600
+"""Of the training of the energy model."""
+
 
 @cache
-def energy_model(steps: int = 1000, n_configurations: int = 20_000, seed: int = 0) -> EnergyForceField:
+def energy_model(
+    steps: int = ENERGY_STEPS, n_configurations: int = 20_000, seed: int = 0
+) -> EnergyForceField:
     """A small `EnergyENN`, trained for some seconds as on the page on limits: conservative, less accurate."""
     data = generate_data(n_configurations)
     model = EnergyENN((6, 32, 32), 32, softening=0.3, seed=seed)
