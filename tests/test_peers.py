@@ -215,3 +215,5 @@ def test_the_graph_enn_sees_descriptors_of_root_mean_square_one():
     made.standardise(positions)
     squares = (made.layer(positions) / made.scales).square().mean(dim=(0, 1, 2))
     torch.testing.assert_close(squares, torch.ones_like(squares))
+    wanted = made.network(made.layer(positions[:5]) / made.scales).squeeze(-1)
+    torch.testing.assert_close(made(positions[:5]), wanted)
