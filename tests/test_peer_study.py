@@ -24,7 +24,6 @@ from enn_lib.peers.training import (
     N_TEST,
     PeerConfig,
     augmented,
-    build_optimiser,
     force_field,
     random_orthogonal,
     rmsd,
@@ -115,19 +114,13 @@ def test_the_error_is_the_root_mean_square_of_a_component():
         ({"seconds": 0.0}, "seconds, n_train: got 0.0, 60"),
         ({"n_train": 61}, "seconds, n_train: got 1.0, 61"),
         ({"peer": "schnet"}, "peer: got 'schnet'"),
-        ({"optimiser": "sgd"}, "optimiser: got 'sgd', wanted one of adam, soap"),
+        ({"optimiser": "sgd"}, "optimiser: got 'sgd', wanted one of fire, adam"),
     ],
 )
 def test_a_bad_setting_is_named(change, message):
     settings = {"peer": "egnn", "optimiser": "adam", "rate": 0.01, "seconds": 1.0, **SMALL} | change
     with pytest.raises(ValueError, match=message):
         train_peer(PeerConfig(**settings))
-
-
-def test_soap_without_its_package_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pytorch_optimizer", None)
-    with pytest.raises(ValueError, match=r"wanted its package, pip install 'enn-lib\[soap\]'"):
-        build_optimiser("soap", build_peer("egnn"), 0.01)
 
 
 # The study

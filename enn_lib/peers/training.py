@@ -13,8 +13,7 @@ from enn_lib.force_field import ForceField
 from enn_lib.groups import equivariance_error, random_element
 from enn_lib.peers.catalogue import PEERS, PeerForceField, build_peer
 from enn_lib.permutation import S4, PermutationAverage
-
-OPTIMISERS = ("adam", "soap")
+from enn_lib.training import Config, build_optimiser
 
 BATCH_SIZE = 500
 """Configurations a step, or all of them if there are fewer."""
@@ -52,25 +51,6 @@ class PeerConfig:
     def file(self) -> str:
         """A name for its files, without suffix."""
         return f"{self.peer}.{self.optimiser}.{self.rate:g}.{self.seconds:g}s.{self.n_train}.{self.seed}"
-
-
-def build_optimiser(name: str, model: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Adam, or SOAP without weight decay.
-
-    Raises:
-        ValueError: if the name is neither, or the package of SOAP is not installed.
-    """
-    if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate)
-    if name != "soap":
-        raise ValueError(f"optimiser: got {name!r}, wanted one of {', '.join(OPTIMISERS)}")
-    try:  # optional: most readers never train with SOAP
-        from pytorch_optimizer import SOAP
-    except ImportError as error:
-        raise ValueError(
-            f"optimiser: got 'soap', wanted its package, pip install 'enn-lib[soap]' ({error})"
-        ) from error
-    return SOAP(model.parameters(), lr=rate, weight_decay=0.0)
 
 
 def random_orthogonal(count: int, generator: torch.Generator) -> Tensor:
@@ -172,7 +152,7 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
     if hasattr(model, "standardise"):
         model.standardise(positions[:10_000])
     few = Configurations(data.validation.positions[:N_VALIDATION], data.validation.forces[:N_VALIDATION])
-    optimiser = build_optimiser(config.optimiser, model, config.rate)
+    optimiser = build_optimiser(Config(optimiser=config.optimiser, learning_rate=config.rate), model)
     generator = torch.Generator().manual_seed(config.seed)
     batch = min(BATCH_SIZE, config.n_train)
     plain = PeerForceField(model, data.scales)
