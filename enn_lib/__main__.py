@@ -10,8 +10,11 @@ from enn_lib.benchmark_study import run_benchmarks
 from enn_lib.choices import run_choices
 from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
+from enn_lib.export import export_run
 from enn_lib.fire_readings import run_study
+from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
+from enn_lib.peers.study import SECONDS, run_peers
 from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
@@ -80,6 +83,13 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # the same sums, and so the same numbers, each time
     for files in reproduce(experiment, arguments.out, arguments.figure or tuple(FIGURES)):
         print(*files)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    """Write the force field of a run as one file, and say how it is read."""
+    file = export_run(load_run(arguments.run), arguments.file, average=not arguments.alone)
+    print(f"{file}: positions (batch, 4, 3) in Å, float64, to forces in eV/Å")
+    print(f"read it with: torch.export.load({str(file)!r}).module()")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -152,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
         ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
+        ("long-run", run_long, "follow the energy over 100,000 steps under every force field"),
     ):
         command = commands.add_parser(
             name,
@@ -170,6 +181,31 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
     command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
+    command = commands.add_parser(
+        "peers",
+        help="train the ENN and other models at equal parameters and equal time",
+        description="Train the ENN and other models at equal numbers of parameters and equal time of one "
+        "core, and write a record for each run. Records that the folder holds already stay, so that the "
+        "same command goes on where it was stopped.",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
+    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
+    command.add_argument(
+        "--seconds", type=float, default=SECONDS, help=f"processor time of a run, {SECONDS:g} if not given"
+    )
+    command.set_defaults(function=lambda a: run_peers(a.out, a.budget, a.seconds))
+    command = commands.add_parser(
+        "export",
+        help="write the force field of a run as one .pt2 file",
+        description="Write the force field of a run as one file that PyTorch reads without this package, for "
+        "any number of configurations at a time.",
+    )
+    command.add_argument("run", help="a run folder, or the name of a shipped run")
+    command.add_argument("file", type=Path, help="the file to write, ending in .pt2")
+    command.add_argument(
+        "--alone", action="store_true", help="the network alone, not averaged over permutations of the atoms"
+    )
+    command.set_defaults(function=_export)
     return top
 
 

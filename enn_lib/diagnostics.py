@@ -1,0 +1,111 @@
+"""What a physicist asks of a force field that has no energy: single configurations.
+
+`enn_lib.chaos` asks the same of trajectories. The antisymmetric share of the Jacobian is in
+`enn_lib.conservative`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from enn_lib.argon import Configurations, check_positions, smallest_distance
+from enn_lib.conservative import antisymmetric_share, force_jacobian
+from enn_lib.force_field import ForceField
+
+
+def net_force(forces: Tensor) -> Tensor:
+    """The length of the sum of all forces, eV/Å: ``(..., atoms, 3)`` -> ``(...)``. Newton's third law: 0."""
+    return forces.sum(dim=-2).norm(dim=-1)
+
+
+def net_torque(positions: Tensor, forces: Tensor) -> Tensor:
+    r"""The length of the torque about the centre of the atoms, eV: ``(..., atoms, 3)`` -> ``(...)``.
+
+    .. math:: \Big|\sum_i (\mathbf r_i - \bar{\mathbf r}) \times \mathbf F_i\Big|
+
+    Forces that have an invariant energy exert none, and conserve the angular momentum.
+    """
+    arms = positions - positions.mean(dim=-2, keepdim=True)
+    return torch.linalg.cross(arms, forces).sum(dim=-2).norm(dim=-1)
+
+
+@dataclass(frozen=True)
+class StaticDiagnosis:
+    """What single configurations show. Each number would be 0 for the analytic forces.
+
+    Attributes:
+        share_median: antisymmetric share of the Jacobian of one configuration, the median of all.
+        share_together: the same of all Jacobians together, :math:`\\|J - J^T\\| / (2 \\|J\\|)` with sums over
+            configurations in the norms; close pairs rule it.
+        net_force: root mean square over configurations, eV/Å.
+        net_torque: the same, eV.
+    """
+
+    share_median: float
+    share_together: float
+    net_force: float
+    net_torque: float
+
+
+def diagnose(force_field: ForceField, positions: Tensor) -> StaticDiagnosis:
+    """Diagnose a force field on configurations ``(N, atoms, 3)`` in Å, float64.
+
+    It takes 6 atoms + 1 evaluations of the forces for each.
+
+    Raises:
+        TypeError: if the positions are not float64, which differences need.
+    """
+    jacobian = force_jacobian(force_field, positions)
+    forces = force_field.forces(positions)
+    return StaticDiagnosis(
+        share_median=antisymmetric_share(jacobian).median().item(),
+        share_together=((jacobian - jacobian.mT).norm() / (2 * jacobian.norm())).item(),
+        net_force=net_force(forces).square().mean().sqrt().item(),
+        net_torque=net_torque(positions, forces).square().mean().sqrt().item(),
+    )
+
+
+def largest_distance(positions: Tensor) -> Tensor:
+    """The largest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
+    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+    return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).amax(dim=-1).sqrt()
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """Between which distances a network was trained: outside it extrapolates.
+
+    Attributes:
+        shortest: the least of the smallest pair distances of the training configurations, Å.
+        longest: the greatest of their largest pair distances, Å.
+    """
+
+    shortest: float
+    longest: float
+
+    @classmethod
+    def of(cls, configurations: Configurations) -> "TrainingRange":
+        """The range of some training data."""
+        return cls(
+            smallest_distance(configurations.positions).min().item(),
+            largest_distance(configurations.positions).max().item(),
+        )
+
+    def too_close(self, positions: Tensor) -> Tensor:
+        """Whether a pair is closer than any in training: ``(..., atoms, 3)`` -> ``(...)``, bool."""
+        check_positions(positions)
+        return smallest_distance(positions) < self.shortest
+
+    def too_far(self, positions: Tensor) -> Tensor:
+        """Whether a pair is farther than any in training: ``(..., atoms, 3)`` -> ``(...)``, bool."""
+        check_positions(positions)
+        return largest_distance(positions) > self.longest
+
+    def outside(self, positions: Tensor) -> Tensor:
+        """Whether a configuration is one or the other: ``(..., atoms, 3)`` -> ``(...)``, bool.
+
+        A share of time outside is the mean of this over a trajectory. Inside does not mean well covered:
+        the training data thin out towards both ends.
+        """
+        return self.too_close(positions) | self.too_far(positions)
