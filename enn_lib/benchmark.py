@@ -16,7 +16,7 @@ from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.training import Config, compile_if_possible
 
 VARIANTS = ("straightforward", "eager", "compiled", "products")
-"""What is compared: `StraightforwardENN`; our `ENN`, as it is and compiled; and `matrix_products`."""
+"""What is compared, `StraightforwardENN`, our `ENN`, as it is and compiled, and `matrix_products`."""
 
 
 class StraightforwardENN(nn.Module):

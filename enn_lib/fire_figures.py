@@ -16,7 +16,7 @@ from enn_lib.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, REMARK, SKY, VER
 Extent = tuple[float, float, float, float]
 
 VALLEY_EXTENT: Extent = (-1.6, 1.7, -0.8, 2.4)
-"""What is shown of `valley`: left, right, bottom, top."""
+"""What is shown of `valley` (left, right, bottom, top)."""
 
 
 def valley(position: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ STEPS = 100_000
 """Of 1 fs each."""
 
 N_SAMPLES = 3
-"""Starts as in sec. 4.3: other velocities, from one seed."""
+"""Starts as in sec. 4.3, with other velocities, from one seed."""
 
 EVERY = 100
 """Steps between two rows."""
@@ -67,7 +67,7 @@ FIELDS: dict[str, Callable[[], ForceField]] = {
     "softened-s4": partial(_run, "softened", True),
     "energy": energy_model,
 }
-"""What makes each force field: the shipped runs alone and averaged over S4, and a model of an energy."""
+"""What makes each force field, the shipped runs alone and averaged over S4, and a model of an energy."""
 
 
 def columns(samples: int) -> tuple[str, ...]:

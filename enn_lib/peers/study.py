@@ -32,7 +32,7 @@ EFFICIENCY = ("enn", "perceptron", "perceptron-rotated", "egnn")
 """The models of the sweep."""
 
 Record = dict
-"""What a file of the study holds: ``config``, what `train_peer` measured, and ``provenance``."""
+"""What a file of the study holds, ``config``, what `train_peer` measured, and ``provenance``."""
 
 
 def read_records(folder: Path = SHIPPED_PEERS) -> list[Record]:

@@ -19,7 +19,7 @@ BATCH_SIZE = 500
 """Configurations a step, or all of them if there are fewer."""
 
 N_VALIDATION, N_TEST = 2000, 5000
-"""How many of the validation and test configurations are used: an average over S4 costs 24 evaluations."""
+"""How many of the validation and test configurations are used; an average over S4 costs 24 evaluations."""
 
 CHECKS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The shares of the time after which the validation error is measured."""
@@ -129,7 +129,7 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
         max_steps: stop after so many; for tests.
 
     Returns:
-        The model, and what was measured: ``parameters``; ``steps``, ``epochs`` and ``seconds``; ``history``,
+        The model, and what was measured. That is ``parameters``; ``steps``, ``epochs`` and ``seconds``; ``history``,
         rows of seconds, step and validation RMSD of the model alone; and of the model as it is used, so
         averaged over permutations if the catalogue says so, ``validation_rmsd`` on `N_VALIDATION` and
         ``test_rmsd`` on `N_TEST` configurations (eV/Å; None if the run diverged), ``equivariance_error`` by
