@@ -129,11 +129,11 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
         max_steps: stop after so many; for tests.
 
     Returns:
-        The model, and what was measured. That is ``parameters``; ``steps``, ``epochs`` and ``seconds``; ``history``,
-        rows of seconds, step and validation RMSD of the model alone; and of the model as it is used, so
-        averaged over permutations if the catalogue says so, ``validation_rmsd`` on `N_VALIDATION` and
-        ``test_rmsd`` on `N_TEST` configurations (eV/Å; None if the run diverged), ``equivariance_error`` by
-        group and ``inference_seconds`` (of processor time for 500 configurations).
+        The model, and what was measured. That is ``parameters``; ``steps``, ``epochs`` and ``seconds``;
+        ``history``, rows of seconds, step and validation RMSD of the model alone; and of the model as it is
+        used, so averaged over permutations if the catalogue says so, ``validation_rmsd`` on `N_VALIDATION`
+        and ``test_rmsd`` on `N_TEST` configurations (eV/Å; None if the run diverged), ``equivariance_error``
+        by group and ``inference_seconds`` (of processor time for 500 configurations).
 
     Raises:
         ValueError: if a setting is out of range.
