@@ -9,7 +9,7 @@ from enn_lib.argon import N_ATOMS, PAIRS, check_positions
 from enn_lib.force_field import ForceField
 
 S4 = torch.tensor(list(permutations(range(N_ATOMS))))
-"""The 24 permutations of four atoms, ``(24, 4)``: atom a of the relabelled system is atom S4[g, a]."""
+"""The 24 permutations of four atoms, ``(24, 4)``; atom a of the relabelled system is atom S4[g, a]."""
 
 
 def _pair_action() -> tuple[Tensor, Tensor]:
