@@ -53,7 +53,7 @@ test: $(STAMP) ## style, the library's tests, and every page at small size
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK:%=--ignore=%)
 
 check-book: book ## look at the built book: pages, figures, links, live parts in Chromium
-	$(BIN)/python -m pytest $(BUILT_BOOK)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK)
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
