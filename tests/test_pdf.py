@@ -1,6 +1,7 @@
 """``make pdf`` at small size: two pages become one PDF with an outline and with links that stay inside it."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 from chromium import open_chromium
@@ -33,8 +34,11 @@ def book(tmp_path):
 
 
 @pytest.fixture
-def printed(book) -> PdfReader:
-    assert make_pdf(book / "html", book / "out" / "book.pdf", book) == 4
+def printed(book, chromium) -> PdfReader:
+    def running():
+        return nullcontext(chromium)
+
+    assert make_pdf(book / "html", book / "out" / "book.pdf", book, running) == 4
     assert [path.name for path in (book / "out").iterdir()] == ["book.pdf"]
     return PdfReader(book / "out" / "book.pdf")
 

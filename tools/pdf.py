@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -86,10 +87,10 @@ def running_lines(title: str, number: int) -> str:
     )
 
 
-def print_pages(files: list[Path]) -> list[Chapter]:
+def print_pages(files: list[Path], chromium: Callable = open_chromium) -> list[Chapter]:
     """Print built pages, each beginning on a new sheet, numbered through."""
     chapters: list[Chapter] = []
-    with open_chromium() as browser:
+    with chromium() as browser:
         page = browser.new_page()
         wanted: dict[Path, set[str]] = {file: set() for file in files}
         for file in files:
@@ -163,8 +164,10 @@ def aim(link: DictionaryObject, chapter: Chapter, by_file: dict[Path, Chapter], 
     return True
 
 
-def make_pdf(html: Path, target: Path, root: Path = ROOT) -> int:
+def make_pdf(html: Path, target: Path, root: Path = ROOT, chromium: Callable = open_chromium) -> int:
     """Print the finished book in `html` to `target`; return the number of sheets.
+
+    `chromium` gives the browser for the time of a ``with``; a process can start no second one.
 
     Raises:
         PageError: if there is no finished book, a page of it is missing, or there is no Chromium.
@@ -176,7 +179,7 @@ def make_pdf(html: Path, target: Path, root: Path = ROOT) -> int:
         if not file.exists():
             raise PageError(f"{file}: no such page; say 'make book' first")
     settings = yaml.safe_load((root / "_config.yml").read_text())
-    book = join(print_pages(files), settings["title"], settings["author"])
+    book = join(print_pages(files, chromium), settings["title"], settings["author"])
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
     with part.open("wb") as stream:
