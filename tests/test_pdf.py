@@ -24,8 +24,8 @@ def book(tmp_path):
     html = tmp_path / "html"
     (html / "book").mkdir(parents=True)
     for name, text in PAGES.items():
-        style = "<style>section { break-before: page } .headerlink { display: none }</style>"
-        body = f"<title>{name}</title>{style}<article>{text}</article>"
+        style = "@page { margin: 20mm } section { break-before: page } .headerlink { display: none }"
+        body = f"<title>{name}</title><style>{style}</style><article>{text}</article>"
         (html / "book" / f"{name}.html").write_text(body)
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/one\nchapters:\n- file: book/two\n")
     (tmp_path / "_config.yml").write_text("title: A book\nauthor: somebody\n")
