@@ -34,9 +34,9 @@ def plot_training_rates(training: Table) -> Figure:
             panel.plot(batches, rates, label=name, markersize=4, **style)
         panel.set(xscale="log", xlabel="configurations in a batch")
         panel.set_title("1 thread" if count == 1 else f"{count:.0f} threads")
-        panel.set_ylim(bottom=0)
         panel.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("products' rate (GFLOP/s)")
+    axes[0, 0].set_ylim(bottom=0)  # last, as it ends the scaling of the axis, which the panels share
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small"
     )

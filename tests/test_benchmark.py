@@ -28,6 +28,7 @@ from enn_lib.benchmark_study import (
 )
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.operations import count_operations
+from enn_lib.speed_figures import plot_training_rates
 from enn_lib.storage import read_csv, read_json
 
 UNCOMPILED = tuple(name for name in VARIANTS if name != "compiled")
@@ -156,3 +157,12 @@ def test_a_training_takes_operations_over_rate_and_a_message_a_step_if_it_is_sha
 def test_what_takes_no_time_is_refused(arguments, options):
     with pytest.raises(ValueError, match="wanted positive numbers"):
         training_seconds(*arguments, **options)
+
+
+def test_every_rate_lies_within_its_panel():
+    columns = {"threads": [1, 2], "batch": [500, 500], "straightforward": [9e-5, 9e-5]}
+    columns |= {"eager": [3e-5, 2e-5], "compiled": [1e-5, 5e-6], "products": [8e-6, 4e-6]}
+    for panel in plot_training_rates(columns).axes:
+        low, high = panel.get_ylim()
+        assert low == 0
+        assert all(max(line.get_ydata()) < high for line in panel.lines)
