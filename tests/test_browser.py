@@ -322,6 +322,14 @@ def test_a_live_part_takes_the_colours_of_the_theme(visit, kind):
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 30)"]
 
 
+@every_part
+def test_in_the_dark_a_live_part_has_no_pale_frame(visit, kind):
+    ground = visit(f"book/{WHERE[kind]}", dark=True).page.evaluate(
+        "getComputedStyle(document.querySelector('.text_html:has(.enn-widget)')).backgroundColor"
+    )
+    assert ground == "rgba(0, 0, 0, 0)"
+
+
 @pytest.mark.parametrize("page", ["book/forces", "book/dynamics", "book/fire"])
 def test_the_data_of_a_live_part_is_small(page):
     parts = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select(".enn-widget")
