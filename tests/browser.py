@@ -97,3 +97,8 @@ def visit(chromium):
     yield opened
     for context in contexts:
         context.close()
+
+
+def two_frames(page) -> None:
+    """Let the page do what it has put off to the next frame."""
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browser import HTML, PAGES, PHONE
+from browser import HTML, PAGES, PHONE, two_frames
 from bs4 import BeautifulSoup
 from torch import Tensor
 
@@ -51,11 +51,6 @@ def flat(positions: Tensor) -> list[float]:
 def tensor(numbers: list) -> Tensor:
     """What the page computed, in its own precision."""
     return torch.tensor(numbers, dtype=torch.float64)
-
-
-def two_frames(page) -> None:
-    """Let the page do what it has put off to the next frame."""
-    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
 
 
 def drag(page, x: float, y: float) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from browser import two_frames
 
 FIRST = "book/intro"
 READING = ".turning output"
@@ -23,31 +24,29 @@ def state(page) -> tuple[str, list[float]]:
     )
 
 
-def test_the_picture_turns_until_it_is_stopped_and_then_goes_on(first):
-    page = first()
-    before = page.inner_text(READING)
-    page.wait_for_function("before => document.querySelector('.turning output').value !== before", arg=before)
-    page.get_by_role("button", name="Pause").click()
-    still = state(page)
-    page.evaluate("new Promise(requestAnimationFrame)")
-    page.evaluate("new Promise(requestAnimationFrame)")
-    assert state(page) == still
-    page.get_by_role("button", name="Play").click()
+def wait_until_it_turns(page) -> None:
     page.wait_for_function(
         "before => document.querySelector('.turning output').value !== before", arg=page.inner_text(READING)
     )
+
+
+def assert_it_stands_still_until_play(page) -> None:
+    still = state(page)
+    two_frames(page)
+    assert state(page) == still
+    page.get_by_role("button", name="Play").click()
+    wait_until_it_turns(page)
+
+
+def test_the_picture_turns_until_it_is_stopped_and_then_goes_on(first):
+    page = first()
+    wait_until_it_turns(page)
+    page.get_by_role("button", name="Pause").click()
+    assert_it_stands_still_until_play(page)
 
 
 def test_a_reader_who_wants_no_motion_gets_none_and_can_start_it(first):
-    page = first(reduced_motion=True)
-    still = state(page)
-    page.evaluate("new Promise(requestAnimationFrame)")
-    page.evaluate("new Promise(requestAnimationFrame)")
-    assert state(page) == still
-    page.get_by_role("button", name="Play").click()
-    page.wait_for_function(
-        "before => document.querySelector('.turning output').value !== before", arg=page.inner_text(READING)
-    )
+    assert_it_stands_still_until_play(first(reduced_motion=True))
 
 
 def test_the_slider_turns_the_picture_by_the_keyboard_and_the_arrows_turn_with_it(first):
