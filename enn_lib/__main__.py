@@ -11,6 +11,7 @@ from enn_lib.choices import run_choices
 from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
 from enn_lib.export import export_run
+from enn_lib.finish import run_finishes
 from enn_lib.fire_readings import run_study
 from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
@@ -162,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
         ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
+        ("finish", run_finishes, "go on from trained weights with L-BFGS, and with Muon"),
         ("long-run", run_long, "follow the energy over 100,000 steps under every force field"),
     ):
         command = commands.add_parser(
