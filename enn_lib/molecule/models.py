@@ -133,11 +133,13 @@ class Variant:
         title: for tables and figures.
         make: makes the untrained model from the source of randomness of a seed.
         average: trained with renumbered hydrogens, and averaged over the six numberings when it is used.
+        is_linear: an `ENN` of one layer, whose best parameters are known without training.
     """
 
     title: str
     make: Callable[[int], nn.Module]
     average: bool = True
+    is_linear: bool = False
 
 
 HIDDEN = (64, 64, 64)
@@ -168,7 +170,7 @@ SOFTENED_A = 1.0
 """The residue of the softened models, as on argon."""
 
 VARIANTS: dict[str, Variant] = {
-    "springs": Variant("one layer: springs", lambda seed: _enn(seed, ())),
+    "springs": Variant("one layer: springs", lambda seed: _enn(seed, ()), is_linear=True),
     "enn-alone": Variant("ENN, no average", _enn, average=False),
     "enn": Variant("ENN", _enn),
     "enn-softened": Variant("ENN, softened", lambda seed: _enn(seed, a=SOFTENED_A, softening=SOFTENING)),

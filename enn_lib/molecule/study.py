@@ -17,10 +17,12 @@ from enn_lib.dynamics import Trajectory, rmsd_positions, simulate
 from enn_lib.evaluation import predict
 from enn_lib.fit import fit
 from enn_lib.force_field import ForceField
+from enn_lib.layers import unit_vectors
 from enn_lib.molecule.ammonia import HYDROGENS, MASSES, Ammonia, Geometries, load_ammonia
 from enn_lib.molecule.analysis import power_spectrum
 from enn_lib.molecule.models import VARIANTS, as_force_field, build_variant
 from enn_lib.molecule.reference import TightBinding
+from enn_lib.network import ENN
 from enn_lib.permutation import relabel
 from enn_lib.storage import load_tensors, read_json, save_tensors, write_csv, write_json
 from enn_lib.training import Config, build_optimiser, provenance
@@ -88,6 +90,19 @@ def renumbered(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(torch.cat(part) for part in zip(*copies, strict=True))
 
 
+@torch.no_grad()
+def solve_layer(model: ENN, inputs: Tensor, targets: Tensor) -> float:
+    """Give an `ENN` of one layer the parameters of least squared error, and return its mean square.
+
+    The layer is linear in them: [x, e] [W; b] (Eq. 6) is to be the targets.
+    """
+    (layer,) = model.layers
+    features = torch.cat((inputs, unit_vectors(inputs, layer.softening)), dim=-1)
+    rows = [x.double().flatten(0, 1) for x in (features, targets)]
+    layer.stacked.copy_(torch.linalg.lstsq(*rows).solution)
+    return (model(inputs) - targets).square().mean().item()
+
+
 def train_variant(config: MoleculeConfig, data: Ammonia | None = None) -> tuple[nn.Module, dict]:
     """Train a model, and measure it.
 
@@ -97,9 +112,9 @@ def train_variant(config: MoleculeConfig, data: Ammonia | None = None) -> tuple[
 
     Returns:
         The model, and what was measured: ``parameters``; ``seconds`` of processor time for the training;
-        ``losses``, means of a fiftieth of the steps each, without unit; and of the model as it is used
-        ``validation_rmsd``, ``test_rmsd`` and ``test_by_temperature``, eV/Å for a component, each of them
-        None if training diverged.
+        ``losses``, means of a fiftieth of the steps each, without unit (of a linear model that of its
+        solution); and of the model as it is used ``validation_rmsd``, ``test_rmsd`` and
+        ``test_by_temperature``, eV/Å for a component. None stands for them where training diverged.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -120,22 +135,26 @@ def train_variant(config: MoleculeConfig, data: Ammonia | None = None) -> tuple[
     }
     began = time.process_time()
     try:
-        losses = fit(
-            model,
-            inputs,
-            targets,
-            steps=config.steps,
-            batch_size=config.batch_size,
-            learning_rate=config.rate,
-            optimiser=lambda _, lr: build_optimiser(
-                Config(optimiser=config.optimiser, learning_rate=lr), model
-            ),
-            seed=config.seed,
-        )
+        if VARIANTS[config.variant].is_linear:
+            losses = [solve_layer(model, inputs, targets)]
+        else:
+            losses = fit(
+                model,
+                inputs,
+                targets,
+                steps=config.steps,
+                batch_size=config.batch_size,
+                learning_rate=config.rate,
+                optimiser=lambda _, lr: build_optimiser(
+                    Config(optimiser=config.optimiser, learning_rate=lr), model
+                ),
+                seed=config.seed,
+            )
     except FloatingPointError:
         return model, measured
     measured["seconds"] = round(time.process_time() - began, 1)
-    measured["losses"] = [part.mean().item() for part in torch.tensor(losses).tensor_split(50)]
+    pieces = torch.tensor(losses).tensor_split(min(50, len(losses)))
+    measured["losses"] = [part.mean().item() for part in pieces]
     field = as_force_field(config.variant, model, data.scales)
     measured["validation_rmsd"] = rmsd(field, data.validation)
     measured["test_rmsd"] = rmsd(field, data.test)
