@@ -16,6 +16,7 @@ from enn_lib.molecule.analysis import (
     angular_momentum,
     harmonic_frequencies,
     power_spectrum,
+    rmsd_distances,
     work_along,
 )
 
@@ -147,6 +148,22 @@ def test_the_angular_momentum_is_that_of_ase_and_is_conserved():
     ours = angular_momentum(path)
     torch.testing.assert_close(ours[0, 0], theirs)
     torch.testing.assert_close(ours, ours[:1].expand_as(ours))
+
+
+def test_the_rmsd_of_distances_sees_the_shape_and_not_the_place():
+    generator = torch.Generator().manual_seed(2)
+    r = torch.randn(3, 2, 4, 3, generator=generator, dtype=torch.float64)
+    path = Trajectory(torch.arange(3.0), r, r, 1.0)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
+    moved = Trajectory(path.time, r @ turn + 5, r, 1.0)
+    assert rmsd_distances(path, moved).max() < 1e-12
+    larger = Trajectory(path.time, 1.1 * r, r, 1.0)
+    distances = torch.cdist(r[1], r[1])[:, *torch.triu_indices(4, 4, 1)]
+    assert rmsd_distances(path, larger)[1].item() == pytest.approx(
+        0.1 * distances.square().mean().sqrt().item()
+    )
+    with pytest.raises(ValueError, match=r"predicted: got positions \(2, 2, 4, 3\), wanted \(3, 2, 4, 3\)"):
+        rmsd_distances(path, Trajectory(path.time, r[:2], r, 1.0))
 
 
 def test_the_work_along_a_path_is_the_difference_of_energies():

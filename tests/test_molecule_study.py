@@ -223,7 +223,7 @@ def test_the_tables_of_a_trajectory_have_its_deviation_energy_and_spectrum(data,
     monkeypatch.setattr("enn_lib.molecule.study.trajectory_of", lambda *_: data.dynamics)
     write_dynamics(tmp_path / "x.1", "enn", build_variant("enn"), data, Truth())
     table = read_csv(tmp_path / "x.1.dynamics.csv")
-    assert max(table["rmsd_A"]) == 0
+    assert max(table["rmsd_A"]) == max(table["rmsd_distances_A"]) == 0
     assert table["time_fs"] == data.dynamics.time[::EVERY].tolist()
     assert table["energy_2_eV"] == pytest.approx(data.dynamics.kinetic_energy()[::EVERY, 2].tolist())
     spectrum = read_csv(tmp_path / "x.1.spectrum.csv")

@@ -72,6 +72,22 @@ def angular_momentum(trajectory: Trajectory) -> Tensor:
     return torch.linalg.cross(trajectory.positions - centre, mass * trajectory.velocities).sum(dim=-2)
 
 
+def rmsd_distances(reference: Trajectory, predicted: Trajectory) -> Tensor:
+    """RMSD of pair distances over samples and pairs, Å, ``(records,)``.
+
+    Unlike `rmsd_positions` it does not see where a molecule is and how it is turned, only its shape.
+
+    Raises:
+        ValueError: if the two do not have the same records, samples and atoms.
+    """
+    got, wanted = tuple(predicted.positions.shape), tuple(reference.positions.shape)
+    if got != wanted:
+        raise ValueError(f"predicted: got positions {got}, wanted {wanted}, those of the reference")
+    i, j = torch.triu_indices(wanted[-2], wanted[-2], offset=1)
+    a, b = ((t.positions[..., j, :] - t.positions[..., i, :]).norm(dim=-1) for t in (reference, predicted))
+    return (a - b).square().mean(dim=(-1, -2)).sqrt()
+
+
 def work_along(forces: Tensor, path: Tensor) -> Tensor:
     r"""The work against the forces from the first point of a path to each, by the rule of trapezoids.
 

@@ -19,7 +19,7 @@ from enn_lib.fit import fit
 from enn_lib.force_field import ForceField
 from enn_lib.layers import unit_vectors
 from enn_lib.molecule.ammonia import HYDROGENS, MASSES, Ammonia, Geometries, load_ammonia
-from enn_lib.molecule.analysis import power_spectrum
+from enn_lib.molecule.analysis import power_spectrum, rmsd_distances
 from enn_lib.molecule.models import VARIANTS, as_force_field, build_variant
 from enn_lib.molecule.reference import TightBinding
 from enn_lib.network import ENN
@@ -274,8 +274,9 @@ def trajectory_of(variant: str, model: nn.Module, data: Ammonia, records: int | 
 def write_dynamics(stem: Path, variant: str, model: nn.Module, data: Ammonia, truth: TightBinding) -> None:
     """Move the molecule by a model, and write how far it is from the truth, its energy and its spectrum.
 
-    ``....dynamics.csv`` has the RMSD of positions from the stored trajectories and, of each sample, the
-    kinetic and true potential energy from the minimum; ``....spectrum.csv`` what `power_spectrum` returns.
+    ``....dynamics.csv`` has the RMSD of positions and of pair distances from the stored trajectories and, of
+    each sample, the kinetic and true potential energy from the minimum; ``....spectrum.csv`` what
+    `power_spectrum` returns.
 
     Args:
         stem: of the files.
@@ -285,12 +286,11 @@ def write_dynamics(stem: Path, variant: str, model: nn.Module, data: Ammonia, tr
         truth: gives the true energies.
     """
     path = trajectory_of(variant, model, data)
-    apart = rmsd_positions(data.dynamics, path)[::EVERY]
+    apart = [measure(data.dynamics, path)[::EVERY] for measure in (rmsd_positions, rmsd_distances)]
     energies = path.kinetic_energy()[::EVERY] + truth.energy(path.positions[::EVERY])
-    table = torch.cat(
-        (torch.stack((path.time[::EVERY], apart), dim=-1), energies - truth.energy(data.minimum)), 1
-    )
-    columns = ["time_fs", "rmsd_A", *(f"energy_{k}_eV" for k in range(energies.shape[1]))]
+    energies = energies - truth.energy(data.minimum)
+    table = torch.cat((torch.stack((path.time[::EVERY], *apart), dim=-1), energies), dim=1)
+    columns = ["time_fs", "rmsd_A", "rmsd_distances_A", *(f"energy_{k}_eV" for k in range(energies.shape[1]))]
     write_csv(stem.with_name(f"{stem.name}.dynamics.csv"), columns, table.tolist())
     spectrum = torch.stack(power_spectrum(path), dim=-1)
     write_csv(
