@@ -22,7 +22,7 @@ KINDS = tuple(sorted({tuple(sorted((SYMBOLS[i], SYMBOLS[j]))) for i, j in PAIRS}
 PAIR_KINDS = torch.tensor(
     [[float(tuple(sorted((SYMBOLS[i], SYMBOLS[j]))) == kind) for i, j in PAIRS] for kind in KINDS]
 )
-"""Which kind each of the six pairs is, ``(2, 6)``: ones and zeros."""
+"""Which kind each of the six pairs is, in ones and zeros, ``(2, 6)``."""
 
 
 class _SpeciesNetwork(nn.Module):

@@ -32,7 +32,7 @@ from enn_lib.storage import save_tensors
 METHOD = "GFN2-xTB"
 
 ACCURACY = 0.01
-"""Of tblite: thresholds of the self-consistency, a hundredth of its own, so that forces are smooth."""
+"""Thresholds of the self-consistency are this times tblite's own, so that forces are smooth."""
 
 
 class TightBinding:

@@ -47,7 +47,7 @@ SHOWN = ("species", "energy")
 SEEDS = (0, 1, 2)
 
 EVERY = 10
-"""Of the stored times of the trajectories, those at which the networks' are compared: every so-many-th."""
+"""At each so-many-th of the stored times the networks' trajectories are compared with the true ones."""
 
 Record = dict
 """What a file of the study holds, ``config``, what `train_variant` measured, and ``provenance``."""
