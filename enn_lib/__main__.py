@@ -15,6 +15,8 @@ from enn_lib.finish import run_finishes
 from enn_lib.fire_readings import run_study
 from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
+from enn_lib.molecule.reference import make_data
+from enn_lib.molecule.study import STEPS, run_molecule
 from enn_lib.peers.study import SECONDS, run_peers
 from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
@@ -196,6 +198,27 @@ def parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=SECONDS, help=f"processor time of a run, {SECONDS:g} if not given"
     )
     command.set_defaults(function=lambda a: run_peers(a.out, a.budget, a.seconds))
+    command = commands.add_parser(
+        "molecule-data",
+        help="make the data of ammonia by quantum chemistry",
+        description="Sample geometries of ammonia by thermostats, its inversion and a few trajectories, all "
+        "by GFN2-xTB, and write them as one file, in some minutes. Needs the extra molecule (tblite).",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the file to write, ending in .safetensors")
+    command.set_defaults(function=lambda arguments: make_data(arguments.out))
+    command = commands.add_parser(
+        "molecule",
+        help="train the networks for ammonia, with and without scalar features",
+        description="Train networks on the stored data of ammonia and write a record for each training, and "
+        "the true energy along trajectories. Records that the folder holds already stay, so that the same "
+        "command goes on where it was stopped. Needs the optional extra molecule (tblite).",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
+    command.add_argument("--budget", type=float, help="begin no training after so many minutes")
+    command.add_argument(
+        "--steps", type=int, default=STEPS, help=f"of the optimiser in the comparison, {STEPS} if not given"
+    )
+    command.set_defaults(function=lambda a: run_molecule(a.out, a.budget, a.steps))
     command = commands.add_parser(
         "export",
         help="write the force field of a run as one .pt2 file",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from enn_lib.argon import ARGON, ARGON_MASS
-from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, simulate
+from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, per_atom, simulate
 from enn_lib.evaluation import predict
 from enn_lib.force_field import ForceField
 
@@ -145,7 +145,7 @@ def deviation_without_amplification(
     flat = trajectory.positions.flatten(0, 1)
     errors = (predict(force_field, flat) - predict(truth, flat)).unflatten(0, trajectory.positions.shape[:2])
     dt = (trajectory.time[1] - trajectory.time[0]).item()
-    kick = 0.5 * dt * ACCELERATION / trajectory.mass
+    kick = 0.5 * dt * ACCELERATION / per_atom(trajectory.mass)
     position, velocity = torch.zeros_like(errors[0]), torch.zeros_like(errors[0])
     path = [position]
     for before, after in pairwise(errors):  # velocity Verlet, from rest
