@@ -17,10 +17,10 @@ from enn_lib.training import provenance
 
 SHIPPED_PEERS = Path(__file__).parents[1] / "studies" / "peers"
 
-SECONDS = 40.0
+SECONDS = 30.0
 """Processor time of a run, if the command is not told otherwise."""
 
-TRIALS = (("soap", 0.003), ("adam", 0.003))
+TRIALS = (("soap", 0.003), ("adam", 0.003), ("soap", 0.01), ("adam", 0.001))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
 
 SEEDS = (0, 1, 2)
