@@ -110,6 +110,24 @@ def test_forces_with_a_memory_do_not_return():
     assert reversal_error(Friction(), *paper_initial_conditions(2), 300).min() > 1e-4
 
 
+def test_the_atom_that_ends_farthest_from_its_start_counts():
+    class Fickle:
+        """No forces, but a push on one atom of one sample that depends on how often it was asked."""
+
+        calls = 0
+
+        def forces(self, positions):
+            self.calls += 1
+            forces = torch.zeros_like(positions)
+            forces[1, 2, 0] = 1e-4 * self.calls
+            return forces
+
+    error = reversal_error(Fickle(), *paper_initial_conditions(2), 100)
+    assert error.shape == (2,)
+    assert error[0] < 1e-12
+    assert error[1] > 1e-3
+
+
 # Drift
 
 

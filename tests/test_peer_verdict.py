@@ -14,14 +14,14 @@ def runs(*errors):
 def test_the_mean_and_the_range_are_over_all_runs():
     assert errors(runs(0.01, 0.03)) == [0.01, 0.03]
     assert mean_error(runs(0.01, 0.03)) == pytest.approx(0.02)
-    assert shown(runs(0.01, 0.03, 0.02)) == "0.0200 (0.0100 to 0.0300)"
+    assert shown(runs(0.01, 0.03, 0.02)) == "0.02 (0.01 to 0.03)"
 
 
 def test_a_run_that_diverged_makes_the_mean_infinite_and_is_shown():
     lost = runs(0.01, None, 0.03)
     assert errors(lost) == [0.01, math.inf, 0.03]
     assert mean_error(lost) == math.inf
-    assert shown(lost) == "0.0200 (0.0100 to 0.0300), 1 of 3 diverged"
+    assert shown(lost) == "0.02 (0.01 to 0.03), 1 of 3 diverged"
     assert shown(runs(None)) == "1 of 1 diverged"
 
 

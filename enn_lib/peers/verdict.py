@@ -28,7 +28,7 @@ def shown(records: Sequence[Record]) -> str:
     found = errors(records)
     finite = [error for error in found if math.isfinite(error)]
     lost = len(found) - len(finite)
-    text = f"{sum(finite) / len(finite):.4f} ({min(finite):.4f} to {max(finite):.4f})" if finite else ""
+    text = f"{sum(finite) / len(finite):.2g} ({min(finite):.2g} to {max(finite):.2g})" if finite else ""
     return text + f"{', ' if finite else ''}{lost} of {len(found)} diverged" * (lost > 0)
 
 
