@@ -33,7 +33,7 @@ from enn_lib.force_field import ForceField
 from enn_lib.peers.study import load_peer
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run
-from enn_lib.storage import read_csv, write_csv
+from enn_lib.storage import read_csv, write_missing_csv
 
 SHIPPED_LONG_RUN = Path(__file__).parent / "studies" / "long_run"
 
@@ -237,13 +237,13 @@ def run_long(folder: Path) -> None:
     Args:
         folder: made if it does not exist.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for measure, (columns, rows_of) in MEASURES.items():
-        for name, make in FIELDS.items():
-            file = folder / f"{name}.{measure}.csv"
-            if not file.exists():
-                rows = rows_of(make())
-                write_csv(file, columns, [(row[0], *(f"{entry:.9g}" for entry in row[1:])) for row in rows])
+    for measure, (columns, _) in MEASURES.items():
+        for name in FIELDS:
+            write_missing_csv(folder / f"{name}.{measure}.csv", columns, partial(_rows, measure, name), 9)
+
+
+def _rows(measure: str, name: str) -> list[tuple[float, ...]]:
+    return MEASURES[measure][1](FIELDS[name]())
 
 
 def load_long_run(measure: str, folder: Path = SHIPPED_LONG_RUN) -> dict[str, dict[str, list[float]]]:

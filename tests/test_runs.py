@@ -287,8 +287,6 @@ BARS = {
     ("five-minutes", "network", "rmsd_component"): 0.00118,
     ("two-minutes", "network", "rmsd_component"): 0.00118,
     ("reference", "s4_average", "rmsd_component"): 3.0e-4,
-    ("reference", "s4_average", "rmsd_positions"): 0.1,
-    ("reference", "s4_average", "rmsd_energy"): 1.5e-4,
     ("softened", "s4_average", "rmsd_component"): 1.2e-4,
     ("softened", "s4_average", "rmsd_energy"): 4e-5,
 }
