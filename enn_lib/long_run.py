@@ -47,7 +47,7 @@ N_SAMPLES = 3
 """Starts as in sec. 4.3, with other velocities, from one seed."""
 
 GROWTH_STEPS = 4000
-"""Of 1 fs each, for the deviations: sec. 4.3 calls Fig. 4 acceptable up to here."""
+"""Of 1 fs each, for the deviations; sec. 4.3 calls Fig. 4 acceptable up to here."""
 
 GROWTH_EVERY = 20
 """Steps between two deviations."""
@@ -105,7 +105,7 @@ FIELDS: dict[str, Callable[[], ForceField]] = {
     "energy-model": energy_model,
     **{peer: partial(load_peer, peer) for peer in PEERS_FOLLOWED},
 }
-"""What makes each force field: the shipped runs alone and averaged over S4, an energy's model, and peers."""
+"""What makes each force field, the shipped runs alone and averaged over S4, an energy's model, and peers."""
 
 
 def follow(
@@ -195,7 +195,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], Callable[[ForceField], list[tuple[flo
     "heat": (("temperature", *_each("close"), *_each("far")), heat),
     "energy": (("step", *_each("energy"), "shortest", "longest"), follow),
 }
-"""What is measured of each force field: the columns of its table, and what makes the rows."""
+"""What is measured of each force field, as the columns of its table and what makes the rows."""
 
 
 @dataclass(frozen=True)
