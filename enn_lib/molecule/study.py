@@ -112,9 +112,9 @@ def train_variant(config: MoleculeConfig, data: Ammonia | None = None) -> tuple[
         data: the shipped ones if not given.
 
     Returns:
-        The model, and what was measured. That is ``parameters``; ``seconds`` of processor time for the training;
-        ``losses``, means of a fiftieth of the steps each, without unit (of a linear model that of its
-        solution); and of the model as it is used ``validation_rmsd``, ``test_rmsd`` and
+        The model, and what was measured. That is ``parameters``; ``seconds`` of processor time for the
+        training; ``losses``, means of a fiftieth of the steps each, without unit (of a linear model that of
+        its solution); and of the model as it is used ``validation_rmsd``, ``test_rmsd`` and
         ``test_by_temperature``, eV/Å for a component. None stands for them where training diverged.
 
     Raises:
