@@ -66,14 +66,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _runs(arguments: argparse.Namespace) -> None:
     """List the shipped runs."""
     print(
-        f"{'run':14}{'optimiser':11}{'iterations':>12}{'softening':>11}  test RMSD (eV/Å), alone and over S4"
+        f"{'run':16}{'optimiser':11}{'iterations':>12}{'softening':>11}  test RMSD (eV/Å), alone and over S4"
     )
     for name in shipped_runs():
         run = load_run(name)
         test = run.metrics.get("test", {})
         errors = "  ".join(f"{test[kind]['rmsd_component']:.3g}" for kind in test) or "not evaluated"
         print(
-            f"{name:14}{run.config.optimiser:11}{run.history['iteration'][-1]:12.0f}"
+            f"{name:16}{run.config.optimiser:11}{run.history['iteration'][-1]:12.0f}"
             f"{run.config.softening:11g}  {errors}"
         )
 

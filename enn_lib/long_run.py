@@ -70,7 +70,7 @@ PEERS_FOLLOWED = (
     "scalars",
     "enn-softened-s4",
 )
-"""The models of `enn_lib.peers` that are followed: each as chosen in that study, of equal time."""
+"""The models of `enn_lib.peers` that are followed, each as chosen in that study, of equal time."""
 
 
 @cache
