@@ -145,6 +145,9 @@ class Variant:
 HIDDEN = (64, 64, 64)
 """The hidden layers of every ENN of the comparison."""
 
+SOFTENING, SOFTENED_A = 0.3, 1.0
+"""Epsilon and the residue of the softened models, those of argon; no others were tried."""
+
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -162,12 +165,6 @@ def _species(seed: int, **options) -> SpeciesENN:
 def _energy(seed: int) -> SpeciesEnergyENN:
     return SpeciesEnergyENN(HIDDEN, a=SOFTENED_A, softening=SOFTENING, generator=_generator(seed))
 
-
-SOFTENING = 0.3
-"""Epsilon of the softened models, chosen on validation."""
-
-SOFTENED_A = 1.0
-"""The residue of the softened models, as on argon."""
 
 VARIANTS: dict[str, Variant] = {
     "springs": Variant("one layer: springs", lambda seed: _enn(seed, ()), is_linear=True),
