@@ -206,3 +206,22 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(small_run, tmp_path, ca
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | {"widths": [6, 9, 4]}))
     assert_refused(capsys, "does not fit config.json (widths (6, 9, 4))", "evaluate", folder)
+
+
+# Studies in pieces
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "option", "length"),
+    [("peers", "run_peers", "--seconds", 5.0), ("molecule", "run_molecule", "--steps", 40)],
+)
+def test_a_study_is_told_its_folder_how_long_it_may_take_and_how_long_a_run(
+    name, function, option, length, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(f"enn_lib.__main__.{function}", lambda *arguments: told.append(arguments))
+    assert run(name, "--out", tmp_path, "--budget", 2, option, length) == 0
+    assert run(name, "--out", tmp_path) == 0
+    assert told[0] == (tmp_path, 2.0, length)
+    assert told[1][:2] == (tmp_path, None)
+    assert told[1][2] > length

@@ -37,6 +37,11 @@ def test_a_finish_spends_the_gradients_it_was_given(finish, small_run):
     assert (spent[-1] <= 5 * 120) == (finish != "lbfgs")
 
 
+def test_lbfgs_ends_at_the_first_look_beyond_what_it_was_given(small_run):
+    *_, before, last = (row[0] for row in run_finish(small_run, "lbfgs", epochs=30))
+    assert before < 30 * 120 <= last
+
+
 def test_lbfgs_lowers_the_loss_that_it_sees(small_run):
     losses = [row[1] for row in run_finish(small_run, "lbfgs", epochs=30)]
     assert losses == sorted(losses, reverse=True)
