@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -95,6 +96,32 @@ def _export(arguments: argparse.Namespace) -> None:
     print(f"read it with: torch.export.load({str(file)!r}).module()")
 
 
+def add_study(
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[Path, float | None, float], None],
+    what: str,
+    *,
+    option: str,
+    default: float,
+    meaning: str,
+    remark: str = "",
+) -> None:
+    """Add the command of a study whose runs leave records, and whose one option says how long a run is."""
+    command = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}, and write a record for each run. Records that the folder "
+        f"holds already stay, so that the same command goes on where it was stopped.{remark}",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
+    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
+    command.add_argument(
+        f"--{option}", type=type(default), default=default, help=f"{meaning}, {default:g} if not given"
+    )
+    command.set_defaults(function=lambda a: run(a.out, a.budget, getattr(a, option)))
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
@@ -185,19 +212,15 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
     command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
-    command = commands.add_parser(
+    add_study(
+        commands,
         "peers",
-        help="train the ENN and other models at equal parameters and equal time",
-        description="Train the ENN and other models at equal numbers of parameters and equal time of one "
-        "core, and write a record for each run. Records that the folder holds already stay, so that the "
-        "same command goes on where it was stopped.",
+        run_peers,
+        "train the ENN and other models at equal parameters and equal time",
+        option="seconds",
+        default=SECONDS,
+        meaning="processor time of a run",
     )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
-    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
-    command.add_argument(
-        "--seconds", type=float, default=SECONDS, help=f"processor time of a run, {SECONDS:g} if not given"
-    )
-    command.set_defaults(function=lambda a: run_peers(a.out, a.budget, a.seconds))
     command = commands.add_parser(
         "molecule-data",
         help="make the data of ammonia by quantum chemistry",
@@ -206,19 +229,16 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", required=True, type=Path, help="the file to write, ending in .safetensors")
     command.set_defaults(function=lambda arguments: make_data(arguments.out))
-    command = commands.add_parser(
+    add_study(
+        commands,
         "molecule",
-        help="train the networks for ammonia, with and without scalar features",
-        description="Train networks on the stored data of ammonia and write a record for each training, and "
-        "the true energy along trajectories. Records that the folder holds already stay, so that the same "
-        "command goes on where it was stopped. Needs the optional extra molecule (tblite).",
+        run_molecule,
+        "train the networks for ammonia, with and without scalar features",
+        option="steps",
+        default=STEPS,
+        meaning="of the optimiser in the comparison",
+        remark=" Writes the true energy along trajectories, too. Needs the extra molecule (tblite).",
     )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
-    command.add_argument("--budget", type=float, help="begin no training after so many minutes")
-    command.add_argument(
-        "--steps", type=int, default=STEPS, help=f"of the optimiser in the comparison, {STEPS} if not given"
-    )
-    command.set_defaults(function=lambda a: run_molecule(a.out, a.budget, a.steps))
     command = commands.add_parser(
         "export",
         help="write the force field of a run as one .pt2 file",

@@ -194,10 +194,23 @@ def sample_positions(
     return torch.cat(accepted)[:n_configurations].clone()
 
 
+def pair_distances(positions: Tensor) -> Tensor:
+    """The distances, Å, of all pairs i < j: ``(..., atoms, n)`` -> ``(..., atoms (atoms - 1) / 2)``."""
+    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+    return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).sqrt()
+
+
 def smallest_distance(positions: Tensor) -> Tensor:
     """The smallest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
-    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
-    return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).amin(dim=-1).sqrt()
+    return pair_distances(positions).amin(dim=-1)
+
+
+def scales_of(configurations: Configurations) -> Scales:
+    """The standard deviations over all components, of relative vectors (Eq. 41) and of forces (sec. 4.1)."""
+    return Scales(
+        position=relative_vectors(configurations.positions).std(correction=0).item(),
+        force=configurations.forces.std(correction=0).item(),
+    )
 
 
 @cache
@@ -219,8 +232,4 @@ def generate_data(n_configurations: int = 100_000, seed: int = 2208) -> ArgonDat
     n_train, n_validation = n_configurations * 60 // 100, n_configurations * 20 // 100
     bounds = (slice(n_train), slice(n_train, n_train + n_validation), slice(n_train + n_validation, None))
     train, validation, test = (Configurations(positions[part], forces[part]) for part in bounds)
-    scales = Scales(
-        position=relative_vectors(train.positions).std(correction=0).item(),
-        force=train.forces.std(correction=0).item(),
-    )
-    return ArgonData(train, validation, test, scales)
+    return ArgonData(train, validation, test, scales_of(train))

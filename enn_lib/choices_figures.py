@@ -107,11 +107,11 @@ def plot_finishes(finishes: Mapping[str, Mapping[str, History]], force_scales: M
     figure, grid = new_figure(1, len(finishes), height=3.4, squeeze=False)
     panels = grid[0]
     for axes, (start, histories) in zip(panels, finishes.items(), strict=True):
-        for (label, history), style in zip(histories.items(), FINISH_COLORS, strict=False):
+        for (label, history), color in zip(histories.items(), FINISH_COLORS, strict=False):
             spent = [1e-6 * n for n in history["gradient_evaluations"]]
             for column, line, name in (("validation_loss", "-", label), ("training_loss", ":", None)):
                 values = rmsd(history[column], force_scales[start])
-                axes.plot(spent, values, color=style, linestyle=line, label=name)
+                axes.plot(spent, values, color=color, linestyle=line, label=name)
         axes.set(title=start, xlabel="gradients (millions)", yscale="log")
     panels[0].set_ylabel("RMSD per component (eV/Å)")
     figure.legend(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from enn_lib.argon import Configurations, check_positions, smallest_distance
+from enn_lib.argon import Configurations, check_positions, pair_distances, smallest_distance
 from enn_lib.conservative import antisymmetric_share, force_jacobian
 from enn_lib.force_field import ForceField
 
@@ -68,8 +68,7 @@ def diagnose(force_field: ForceField, positions: Tensor) -> StaticDiagnosis:
 
 def largest_distance(positions: Tensor) -> Tensor:
     """The largest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
-    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
-    return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).amax(dim=-1).sqrt()
+    return pair_distances(positions).amax(dim=-1)
 
 
 @dataclass(frozen=True)

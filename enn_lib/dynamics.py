@@ -143,8 +143,7 @@ def simulate(
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
     if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
         raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({positions.shape[-2]},), one an atom")
-    is_positive = bool((mass > 0).all()) if isinstance(mass, Tensor) else mass > 0
-    if steps < 0 or every < 1 or not math.isfinite(dt) or not is_positive:
+    if steps < 0 or every < 1 or not math.isfinite(dt) or not torch.as_tensor(mass).gt(0).all():
         raise ValueError(
             f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, "
             "wanted at least 0, at least 1, finite, and positive"
@@ -207,11 +206,11 @@ def paper_initial_conditions(
     return PAPER_POSITIONS.expand(n_samples, -1, -1).clone(), velocities
 
 
-def _check_same_shape(analytic: Trajectory, predicted: Trajectory) -> None:
+def check_same_shape(analytic: Trajectory, predicted: Trajectory) -> None:
     """Raise ValueError unless the two have the same records, samples and atoms."""
     got, wanted = tuple(predicted.positions.shape), tuple(analytic.positions.shape)
     if got != wanted:
-        raise ValueError(f"predicted: got positions {got}, wanted {wanted}, those of the analytic trajectory")
+        raise ValueError(f"predicted: got positions {got}, wanted {wanted}, those it is compared with")
 
 
 def rmsd_positions(analytic: Trajectory, predicted: Trajectory) -> Tensor:
@@ -219,7 +218,7 @@ def rmsd_positions(analytic: Trajectory, predicted: Trajectory) -> Tensor:
 
     The square is that of the distance between two atoms, not of one component.
     """
-    _check_same_shape(analytic, predicted)
+    check_same_shape(analytic, predicted)
     difference = analytic.positions - predicted.positions
     return difference.square().sum(dim=-1).mean(dim=(-1, -2)).sqrt()
 
@@ -229,6 +228,6 @@ def rmsd_energy(analytic: Trajectory, predicted: Trajectory, potential: LennardJ
 
     Both energies are those of the true Hamiltonian (Eq. 47), each on its own trajectory.
     """
-    _check_same_shape(analytic, predicted)
+    check_same_shape(analytic, predicted)
     difference = analytic.total_energy(potential) - predicted.total_energy(potential)
     return difference.square().mean(dim=-1).sqrt()

@@ -32,6 +32,12 @@ def predict(force_field: ForceField, positions: Tensor, chunk_size: int = 100) -
     return torch.cat([force_field.forces(part) for part in positions.split(chunk_size)])
 
 
+def rmsd(force_field: ForceField, configurations: Configurations) -> float:
+    """The root mean square error of a force component, eV/Å."""
+    error = predict(force_field, configurations.positions, 500) - configurations.forces
+    return error.square().mean().sqrt().item()
+
+
 def force_errors(predicted: Tensor, configurations: Configurations) -> dict:
     """RMSD of predicted forces under both readings, and by the smallest pair distance.
 

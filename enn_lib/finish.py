@@ -62,8 +62,8 @@ def finish_config(start: str, finish: str, epochs: int = EPOCHS, **changes) -> C
     config = replace(
         load_run(start).config, **({"threads": 1, "points_per_decade": 10} | FINISHES[finish] | changes)
     )
-    n_train = training_size(config)
-    return replace(config, iterations=epochs * n_train // (config.batch_size or n_train))
+    size = config.training_size
+    return replace(config, iterations=epochs * size // (config.batch_size or size))
 
 
 def run_finish(start: str, finish: str, epochs: int = EPOCHS, **changes) -> list[tuple[float, ...]]:
@@ -77,21 +77,16 @@ def run_finish(start: str, finish: str, epochs: int = EPOCHS, **changes) -> list
     trainer = make_trainer(method, config, data, lbfgs_iterations=5)
     trainer.network.load_state_dict(load_run(start).network.state_dict())
     logged = logged_iterations(config.iterations, config.points_per_decade)
-    budget = epochs * training_size(config)
+    budget = config.iterations * trainer.batch_size
     rows: list[tuple[float, ...]] = []
     while True:
         spent = evaluations_so_far(method, trainer)
         if method == "lbfgs" or trainer.iteration in logged:
             trainer.record()
             rows.append((spent, *trainer.history[-1][3:5]))
-        if spent >= budget if method == "lbfgs" else trainer.iteration == config.iterations:
+        if spent >= budget:
             return rows
         trainer.step()
-
-
-def training_size(config: Config) -> int:
-    """How many configurations train."""
-    return config.n_train or config.n_configurations * 60 // 100
 
 
 def run_finishes(folder: Path, starts: tuple[str, ...] = STARTS, epochs: int = EPOCHS, **changes) -> None:

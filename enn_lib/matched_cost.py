@@ -55,7 +55,6 @@ def cost_config(optimiser: str, rate: float, seed: int, evaluations: int = EVALU
     if optimiser not in RATES:
         raise ValueError(f"optimiser: got {optimiser!r}, wanted one of {', '.join(RATES)}")
     config = replace(BASE, seed=seed, data_seed=2208 + seed, **changes)
-    n_train = config.n_configurations * 60 // 100
     if optimiser == "fire":
         special = {"optimiser": "fire", "fire_dt_max": rate, "fire_order": "semi_implicit"}
     elif optimiser == "lbfgs":
@@ -63,7 +62,7 @@ def cost_config(optimiser: str, rate: float, seed: int, evaluations: int = EVALU
     else:
         special = {"optimiser": optimiser, "learning_rate": rate}
     batch_size = None if optimiser in ("fire", "lbfgs") else config.batch_size
-    iterations = max(1, evaluations // (batch_size or n_train))
+    iterations = max(1, evaluations // (batch_size or config.training_size))
     return replace(config, **special, batch_size=batch_size, iterations=iterations)
 
 
@@ -96,12 +95,10 @@ def make_trainer(
 
 def evaluations_so_far(optimiser: str, trainer: Trainer) -> int:
     """Gradients of one configuration that a trainer of `make_trainer` has taken, line searches too."""
-    config = trainer.config
-    batch = config.batch_size or (config.n_train or config.n_configurations * 60 // 100)
     if optimiser == "lbfgs":
         state = trainer.optimiser.state_dict()["state"]
-        return batch * (state[0]["func_evals"] if state else 0)
-    return batch * trainer.iteration
+        return trainer.batch_size * (state[0]["func_evals"] if state else 0)
+    return trainer.batch_size * trainer.iteration
 
 
 def operations_per_evaluation(config: Config, inputs: Tensor, targets: Tensor) -> float:

@@ -120,6 +120,11 @@ class Config:
                 f"batch_size: got {self.batch_size}, wanted null with FIRE, which needs the whole batch"
             )
 
+    @property
+    def training_size(self) -> int:
+        """How many configurations train."""
+        return self.n_configurations * 60 // 100 if self.n_train is None else self.n_train
+
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
         """Make a configuration of a dictionary, such as a ``config.json`` holds.
@@ -232,6 +237,7 @@ class Trainer:
         config: the configuration.
         workers: the processes that train together.
         network: the network, trained in place.
+        batch_size: configurations whose gradients an iteration takes, by all workers together.
         iteration: how many iterations are done.
         history: rows of `HISTORY_COLUMNS`.
         seconds: of training so far, over all sessions; making the data and compiling count.
@@ -259,10 +265,10 @@ class Trainer:
             )
             for part in (train, data.validation)
         )
-        self._batch_size = n_train if config.batch_size is None else config.batch_size
-        if not workers.size <= self._batch_size <= n_train:
+        self.batch_size = n_train if config.batch_size is None else config.batch_size
+        if not workers.size <= self.batch_size <= n_train:
             wanted = f"{workers.size} to n_train = {n_train}"
-            raise ValueError(f"batch_size: got {self._batch_size}, wanted {wanted}")
+            raise ValueError(f"batch_size: got {self.batch_size}, wanted {wanted}")
         self._order = torch.arange(n_train)
         self._squared_error = compile_if_possible(self._eager_squared_error, config.compile, workers.device)
 
@@ -273,16 +279,16 @@ class Trainer:
     @property
     def batches_per_epoch(self) -> int:
         """Whole batches in the training data; what is left over waits for the next shuffle."""
-        return len(self._order) // self._batch_size
+        return len(self._order) // self.batch_size
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """This process's share of the batch of the present iteration."""
         inputs, targets = self._train
-        if self._batch_size < len(self._order):
+        if self.batch_size < len(self._order):
             place = self.iteration % self.batches_per_epoch
             if place == 0:
                 self._order = torch.randperm(len(self._order), generator=self._generator)
-            rows = self._order[place * self._batch_size : (place + 1) * self._batch_size]
+            rows = self._order[place * self.batch_size : (place + 1) * self.batch_size]
             rows = rows.to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
@@ -295,7 +301,7 @@ class Trainer:
     def step(self) -> float:
         """Do one iteration and return its loss (Eq. 43) before it, as the configuration reads it."""
         inputs, targets = self._batch()
-        n_terms = self._batch_size * (1 if self.config.loss == "sum" else targets[0].numel())
+        n_terms = self.batch_size * (1 if self.config.loss == "sum" else targets[0].numel())
 
         def closure() -> Tensor:
             self.optimiser.zero_grad()
@@ -328,7 +334,7 @@ class Trainer:
 
         In pieces of the size of a training step, whose compiled function serves here too.
         """
-        step = self.workers.share(self._batch_size)
+        step = self.workers.share(self.batch_size)
         size = min(self.config.chunk_size, step.stop - step.start)
         share = self.workers.share(len(inputs))
         total = inputs.new_zeros((), dtype=torch.float64)
@@ -353,8 +359,8 @@ class Trainer:
         group = self.optimiser.param_groups[0]
         row = (
             self.iteration,
-            self.iteration * self._batch_size / len(self._order),
-            self.iteration * self._batch_size,
+            self.iteration * self.batch_size / len(self._order),
+            self.iteration * self.batch_size,
             self.mean_squared_error(*self._train),
             self.validation_loss(),
             group["dt"] if self.config.optimiser == "fire" else group["lr"],

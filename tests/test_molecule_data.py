@@ -10,9 +10,10 @@ import pytest
 import torch
 from ase.data import atomic_masses
 
+from enn_lib.argon import scales_of
 from enn_lib.diagnostics import net_force, net_torque
 from enn_lib.groups import assert_equivariant
-from enn_lib.molecule.ammonia import DATA_FILE, HYDROGENS, MASSES, PARTS, load_ammonia, scales_of
+from enn_lib.molecule.ammonia import DATA_FILE, HYDROGENS, MASSES, PARTS, load_ammonia
 from enn_lib.molecule.analysis import angular_momentum, harmonic_frequencies, work_along
 from enn_lib.molecule.reference import DataConfig, TightBinding, displaced, make_data
 from enn_lib.storage import load_tensors, save_tensors

@@ -7,6 +7,7 @@ import torch
 
 from enn_lib.argon import Scales
 from enn_lib.dynamics import rmsd_positions
+from enn_lib.evaluation import rmsd
 from enn_lib.molecule.ammonia import HYDROGENS, load_ammonia
 from enn_lib.molecule.analysis import power_spectrum
 from enn_lib.molecule.models import VARIANTS, as_force_field, build_variant
@@ -26,7 +27,6 @@ from enn_lib.molecule.study import (
     plan,
     read_records,
     renumbered,
-    rmsd,
     run_molecule,
     solve_layer,
     train_variant,

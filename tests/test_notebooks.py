@@ -13,13 +13,13 @@ import yaml
 from checks import with_refusals
 from pages import (
     ENVIRONMENT,
-    KERNEL_ATTEMPTS,
     KERNEL_LOST,
     ROOT,
     code_cells,
     execute,
     read_page,
     toc_pages,
+    with_a_kernel,
 )
 
 PAGES = {Path(page).name: ROOT / f"{page}.md" for page in toc_pages() if read_page(ROOT / f"{page}.md")}
@@ -32,14 +32,17 @@ def nbval(path: Path) -> subprocess.CompletedProcess:
     """Execute a notebook again with nbval and compare what its cells print with what is stored."""
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={path.parent}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | ENVIRONMENT
-    for _ in range(KERNEL_ATTEMPTS):
+
+    def once() -> subprocess.CompletedProcess:
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)],
             cwd=path.parent, env=environment, capture_output=True, text=True,
         )  # fmt: skip
-        if KERNEL_LOST not in done.stdout:
-            break
-    return done
+        if KERNEL_LOST in done.stdout:
+            raise RuntimeError(done.stdout)
+        return done
+
+    return with_a_kernel(once)
 
 
 def parameter_names(page: str) -> set[str]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from enn_lib.argon import ARGON, Configurations, Scales, generate_data, sample_positions
+from enn_lib.evaluation import rmsd
 from enn_lib.peers.catalogue import PEERS, build_peer
 from enn_lib.peers.study import (
     EFFICIENCY,
@@ -28,7 +29,6 @@ from enn_lib.peers.training import (
     augmented,
     force_field,
     random_orthogonal,
-    rmsd,
     train_peer,
 )
 

@@ -12,7 +12,7 @@ import torch
 from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor
 
-from enn_lib.argon import Configurations, Scales, relative_vectors
+from enn_lib.argon import Configurations, Scales, scales_of
 from enn_lib.dynamics import Trajectory
 from enn_lib.permutation import S4
 from enn_lib.storage import load_tensors
@@ -113,11 +113,3 @@ def load_ammonia(file: Path = DATA_FILE) -> Ammonia:
         )
     except KeyError as error:
         raise ValueError(f"{file}: got no {error}, wanted data of python -m enn_lib molecule-data") from error
-
-
-def scales_of(geometries: Configurations) -> Scales:
-    """The standard deviations over all components, of relative vectors and of forces."""
-    return Scales(
-        position=relative_vectors(geometries.positions).std(correction=0).item(),
-        force=geometries.forces.std(correction=0).item(),
-    )

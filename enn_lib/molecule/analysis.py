@@ -7,8 +7,9 @@ from ase import Atoms, units
 from ase.vibrations import VibrationsData
 from torch import Tensor
 
+from enn_lib.argon import pair_distances
 from enn_lib.conservative import force_jacobian
-from enn_lib.dynamics import Trajectory, per_atom
+from enn_lib.dynamics import Trajectory, check_same_shape, per_atom
 from enn_lib.force_field import ForceField
 
 LIGHT = units._c * 100 * 1e-15
@@ -80,12 +81,9 @@ def rmsd_distances(reference: Trajectory, predicted: Trajectory) -> Tensor:
     Raises:
         ValueError: if the two do not have the same records, samples and atoms.
     """
-    got, wanted = tuple(predicted.positions.shape), tuple(reference.positions.shape)
-    if got != wanted:
-        raise ValueError(f"predicted: got positions {got}, wanted {wanted}, those of the reference")
-    i, j = torch.triu_indices(wanted[-2], wanted[-2], offset=1)
-    a, b = ((t.positions[..., j, :] - t.positions[..., i, :]).norm(dim=-1) for t in (reference, predicted))
-    return (a - b).square().mean(dim=(-1, -2)).sqrt()
+    check_same_shape(reference, predicted)
+    difference = pair_distances(reference.positions) - pair_distances(predicted.positions)
+    return difference.square().mean(dim=(-1, -2)).sqrt()
 
 
 def work_along(forces: Tensor, path: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from enn_lib.dynamics import Trajectory, rmsd_positions, simulate
-from enn_lib.evaluation import predict
+from enn_lib.evaluation import predict, rmsd
 from enn_lib.fit import fit
 from enn_lib.force_field import ForceField
 from enn_lib.layers import unit_vectors
@@ -24,6 +23,7 @@ from enn_lib.molecule.models import VARIANTS, as_force_field, build_variant
 from enn_lib.molecule.reference import TightBinding
 from enn_lib.network import ENN
 from enn_lib.permutation import relabel
+from enn_lib.pieces import run_waiting
 from enn_lib.storage import load_tensors, read_json, save_tensors, write_csv, write_json
 from enn_lib.training import Config, build_optimiser, provenance
 
@@ -77,11 +77,6 @@ class MoleculeConfig:
     def file(self) -> str:
         """A name for its files, without suffix."""
         return f"{self.variant}.{self.optimiser}.{self.rate:g}.{self.steps}.{self.seed}"
-
-
-def rmsd(field: ForceField, geometries: Geometries) -> float:
-    """The root mean square error of a force component, eV/Å."""
-    return (predict(field, geometries.positions, 250) - geometries.forces).square().mean().sqrt().item()
 
 
 def renumbered(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,25 +215,18 @@ def run_molecule(folder: Path, budget: float | None = None, steps: int = STEPS) 
     truth = TightBinding()
     folder.mkdir(parents=True, exist_ok=True)
     data = load_ammonia()
-    began = time.perf_counter()
-    with tqdm(unit="training") as bar:
-        while waiting := plan(folder, steps):
-            if budget is not None and time.perf_counter() - began > 60 * budget:
-                break
-            config = waiting[0]
-            bar.total = bar.n + len(waiting)
-            bar.set_postfix_str(config.file)
-            model, measured = train_variant(config, data)
-            if config.seed == 0:
-                metadata = {"variant": config.variant}
-                save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), metadata)
-            if config.steps == LONGER * steps and config.seed == 0:
-                write_dynamics(folder / config.file, config.variant, model, data, truth)
-            write_json(
-                folder / f"{config.file}.json",
-                {"config": asdict(config), **measured, "provenance": provenance()},
-            )
-            bar.update()
+
+    def run(config: MoleculeConfig) -> None:
+        model, measured = train_variant(config, data)
+        if config.seed == 0:
+            metadata = {"variant": config.variant}
+            save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), metadata)
+        if config.steps == LONGER * steps and config.seed == 0:
+            write_dynamics(folder / config.file, config.variant, model, data, truth)
+        record = {"config": asdict(config), **measured, "provenance": provenance()}
+        write_json(folder / f"{config.file}.json", record)
+
+    run_waiting(lambda: plan(folder, steps), run, budget)
     drop_unchosen(folder, steps)
 
 

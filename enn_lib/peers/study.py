@@ -3,17 +3,15 @@
 ``python -m enn_lib peers --out DIR`` repeats it and `load_peers` reads the one that comes with the library.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from enn_lib.argon import Scales
 from enn_lib.force_field import ForceField
 from enn_lib.peers.catalogue import PEERS, build_peer
 from enn_lib.peers.training import PeerConfig, force_field, train_peer
+from enn_lib.pieces import run_waiting
 from enn_lib.storage import load_tensors, read_json, save_tensors, write_json
 from enn_lib.training import provenance
 
@@ -86,20 +84,15 @@ def run_peers(folder: Path, budget: float | None = None, seconds: float = SECOND
         seconds: of processor time for each run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    with tqdm(unit="run") as bar:
-        while waiting := plan(folder, seconds):
-            if budget is not None and time.perf_counter() - began > 60 * budget:
-                break
-            config = waiting[0]
-            bar.total = bar.n + len(waiting)
-            bar.set_postfix_str(config.file)
-            model, measured = train_peer(config)
-            record = {"config": asdict(config), **measured, "provenance": provenance()}
-            if is_trial(record):
-                save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), {"peer": config.peer})
-            write_json(folder / f"{config.file}.json", record)
-            bar.update()
+
+    def run(config: PeerConfig) -> None:
+        model, measured = train_peer(config)
+        record = {"config": asdict(config), **measured, "provenance": provenance()}
+        if is_trial(record):
+            save_tensors(folder / f"{config.file}.safetensors", model.state_dict(), {"peer": config.peer})
+        write_json(folder / f"{config.file}.json", record)
+
+    run_waiting(lambda: plan(folder, seconds), run, budget)
     drop_unchosen(folder, seconds)
 
 

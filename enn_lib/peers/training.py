@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from enn_lib.argon import Configurations, Scales, generate_data
-from enn_lib.evaluation import predict
+from enn_lib.evaluation import rmsd
 from enn_lib.force_field import ForceField
 from enn_lib.groups import equivariance_error, random_element
 from enn_lib.peers.catalogue import PEERS, PeerForceField, build_peer
@@ -85,12 +85,6 @@ def augmented(
         g = S4[torch.randint(len(S4), (len(positions),), generator=generator)].unsqueeze(-1).expand(-1, -1, 3)
         return positions.gather(-2, g), forces.gather(-2, g)
     raise ValueError(f"augment: got {kind!r}, wanted 'none', 'rotate' or 'relabel'")
-
-
-def rmsd(force_field: ForceField, configurations: Configurations) -> float:
-    """The root mean square error of a force component, eV/Å."""
-    error = predict(force_field, configurations.positions, 500) - configurations.forces
-    return error.square().mean().sqrt().item()
 
 
 def force_field(name: str, model: nn.Module, scales: Scales) -> ForceField:
