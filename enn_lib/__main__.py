@@ -14,6 +14,8 @@ from enn_lib.export import export_run
 from enn_lib.fire_readings import run_study
 from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
+from enn_lib.nbody.study import SECONDS as NBODY_SECONDS
+from enn_lib.nbody.study import run_nbody
 from enn_lib.peers.study import SECONDS, run_peers
 from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
@@ -194,6 +196,22 @@ def parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=SECONDS, help=f"processor time of a run, {SECONDS:g} if not given"
     )
     command.set_defaults(function=lambda a: run_peers(a.out, a.budget, a.seconds))
+    command = commands.add_parser(
+        "nbody",
+        help="train the ENN and EGNN on the benchmark of five charged particles",
+        description="Train the ENN and EGNN on the published benchmark of five charged particles: trials of "
+        "the optimiser, then several seeds; write a record for each run. Records that the folder holds "
+        "already stay, so that the same command goes on where it was stopped.",
+    )
+    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
+    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
+    command.add_argument(
+        "--seconds",
+        type=float,
+        default=NBODY_SECONDS,
+        help=f"processor time of a run, {NBODY_SECONDS:g} if not given",
+    )
+    command.set_defaults(function=lambda a: run_nbody(a.out, a.budget, a.seconds))
     command = commands.add_parser(
         "export",
         help="write the force field of a run as one .pt2 file",
