@@ -11,12 +11,14 @@ from enn_lib.choices import run_choices
 from enn_lib.distributed import is_first_process, join
 from enn_lib.evaluation import write_metrics
 from enn_lib.export import export_run
+from enn_lib.finish import run_finishes
 from enn_lib.fire_readings import run_study
 from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
-from enn_lib.nbody.study import SECONDS as NBODY_SECONDS
-from enn_lib.nbody.study import run_nbody
-from enn_lib.peers.study import SECONDS, run_peers
+from enn_lib.molecule.reference import make_data
+from enn_lib.molecule.study import STEPS, run_molecule
+from enn_lib.nbody import study as nbody
+from enn_lib.peers import study as peers
 from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
@@ -65,14 +67,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _runs(arguments: argparse.Namespace) -> None:
     """List the shipped runs."""
     print(
-        f"{'run':14}{'optimiser':11}{'iterations':>12}{'softening':>11}  test RMSD (eV/Å), alone and over S4"
+        f"{'run':16}{'optimiser':11}{'iterations':>12}{'softening':>11}  test RMSD (eV/Å), alone and over S4"
     )
     for name in shipped_runs():
         run = load_run(name)
         test = run.metrics.get("test", {})
         errors = "  ".join(f"{test[kind]['rmsd_component']:.3g}" for kind in test) or "not evaluated"
         print(
-            f"{name:14}{run.config.optimiser:11}{run.history['iteration'][-1]:12.0f}"
+            f"{name:16}{run.config.optimiser:11}{run.history['iteration'][-1]:12.0f}"
             f"{run.config.softening:11g}  {errors}"
         )
 
@@ -164,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
         ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
+        ("finish", run_finishes, "go on from trained weights with L-BFGS, and with Muon"),
         ("long-run", run_long, "follow the energy over 100,000 steps under every force field"),
     ):
         command = commands.add_parser(
@@ -184,34 +187,51 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
     command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
     command = commands.add_parser(
-        "peers",
-        help="train the ENN and other models at equal parameters and equal time",
-        description="Train the ENN and other models at equal numbers of parameters and equal time of one "
-        "core, and write a record for each run. Records that the folder holds already stay, so that the "
-        "same command goes on where it was stopped.",
+        "molecule-data",
+        help="make the data of ammonia by quantum chemistry",
+        description="Sample geometries of ammonia by thermostats, its inversion and a few trajectories, all "
+        "by GFN2-xTB, and write them as one file, in some minutes. Needs the extra molecule (tblite).",
     )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
-    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
-    command.add_argument(
-        "--seconds", type=float, default=SECONDS, help=f"processor time of a run, {SECONDS:g} if not given"
-    )
-    command.set_defaults(function=lambda a: run_peers(a.out, a.budget, a.seconds))
-    command = commands.add_parser(
-        "nbody",
-        help="train the ENN and EGNN on the benchmark of five charged particles",
-        description="Train the ENN and EGNN on the published benchmark of five charged particles: trials of "
-        "the optimiser, then several seeds; write a record for each run. Records that the folder holds "
-        "already stay, so that the same command goes on where it was stopped.",
-    )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
-    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
-    command.add_argument(
-        "--seconds",
-        type=float,
-        default=NBODY_SECONDS,
-        help=f"processor time of a run, {NBODY_SECONDS:g} if not given",
-    )
-    command.set_defaults(function=lambda a: run_nbody(a.out, a.budget, a.seconds))
+    command.add_argument("--out", required=True, type=Path, help="the file to write, ending in .safetensors")
+    command.set_defaults(function=lambda arguments: make_data(arguments.out))
+    time, steps = "processor time of a run, in seconds", "steps of the optimiser in the comparison"
+    for name, function, what, note, (option, default, meaning) in (
+        (
+            "peers",
+            peers.run_peers,
+            "train the ENN and other models at equal parameters and equal time",
+            "",
+            ("seconds", peers.SECONDS, time),
+        ),
+        (
+            "molecule",
+            run_molecule,
+            "train the networks for ammonia, with and without scalar features",
+            " It also writes the true energy along trajectories. Needs the optional extra molecule (tblite).",
+            ("steps", STEPS, steps),
+        ),
+        (
+            "nbody",
+            nbody.run_nbody,
+            "train the ENN and EGNN on the benchmark of five charged particles",
+            "",
+            ("seconds", nbody.SECONDS, time),
+        ),
+    ):
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}, and write a record for each run. Records that the "
+            f"folder holds already stay, so that the same command goes on where it was stopped.{note}",
+        )
+        command.add_argument("--out", required=True, type=Path, help="the folder of the records")
+        command.add_argument("--budget", type=float, help="begin no run after so many minutes")
+        command.add_argument(
+            f"--{option}", type=type(default), default=default, help=f"{meaning}; {default:g} if not given"
+        )
+        command.set_defaults(
+            function=lambda a, run=function, option=option: run(a.out, a.budget, getattr(a, option))
+        )
     command = commands.add_parser(
         "export",
         help="write the force field of a run as one .pt2 file",

@@ -25,7 +25,7 @@ class ENNCalculator(Calculator):
 
     Attributes:
         force_field: where the forces come from, eV/Å at positions in Å.
-        symbol: the chemical symbol that every atom must have.
+        symbol: the chemical symbol that every atom must have; or a tuple of them, one for each atom.
         n_atoms: how many atoms there must be; None for any number.
     """
 
@@ -36,7 +36,7 @@ class ENNCalculator(Calculator):
         source: str | Path | Run | ForceField = "softened",
         *,
         average: bool = True,
-        symbol: str = "Ar",
+        symbol: str | tuple[str, ...] = "Ar",
         n_atoms: int | None = None,
     ):
         """Make the calculator.
@@ -45,7 +45,8 @@ class ENNCalculator(Calculator):
             source: a shipped run by its name, a run folder, a loaded run, or any force field.
             average: average a run over the 24 numberings of its atoms, so that equal atoms are equal to
                 it (sec. 3.5); a force field is taken as it is.
-            symbol: what every atom must be; the runs of this package know argon only.
+            symbol: what every atom must be, or each of them in its order; the runs of this package know
+                argon only, and `enn_lib.molecule` ammonia.
             n_atoms: how many atoms there must be. Runs need four; for a force field None is any number.
 
         Raises:
@@ -92,8 +93,13 @@ class ENNCalculator(Calculator):
                 cell is periodic.
         """
         super().calculate(atoms, properties, system_changes)
-        strangers = sorted(set(self.atoms.get_chemical_symbols()) - {self.symbol})
-        if strangers:
+        symbols = self.atoms.get_chemical_symbols()
+        if isinstance(self.symbol, tuple):
+            if tuple(symbols) != self.symbol:
+                raise ValueError(
+                    f"atoms: got {', '.join(symbols)}, wanted {', '.join(self.symbol)} in this order"
+                )
+        elif strangers := sorted(set(symbols) - {self.symbol}):
             raise ValueError(f"atoms: got {', '.join(strangers)}, wanted {self.symbol} only")
         if self.n_atoms not in (None, len(self.atoms)):
             raise ValueError(f"atoms: got {len(self.atoms)} of them, wanted {self.n_atoms}")

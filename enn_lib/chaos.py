@@ -9,9 +9,37 @@ import torch
 from torch import Tensor
 
 from enn_lib.argon import ARGON, ARGON_MASS
-from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, simulate
+from enn_lib.diagnostics import largest_distance
+from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, per_atom, simulate
 from enn_lib.evaluation import predict
 from enn_lib.force_field import ForceField
+
+LOST = 100.0
+"""How far apart two atoms of a sample may be, Å, before it counts as lost; training ends below 30 Å."""
+
+
+class Watched:
+    """A force field that is not asked about lost samples, so that the others go on without them.
+
+    A sample is lost once a position is no longer finite, or two of its atoms are farther apart than
+    `LOST`. Its forces are NaN then, and its positions and velocities after the next step, for good.
+
+    Attributes:
+        force_field: which is asked about the others.
+    """
+
+    def __init__(self, force_field: ForceField):
+        self.force_field = force_field
+
+    def forces(self, positions: Tensor) -> Tensor:
+        """Forces, eV/Å: positions ``(samples, atoms, 3)`` in Å -> the same shape and dtype."""
+        kept = largest_distance(positions) <= LOST  # no comparison with NaN is true
+        if kept.all():
+            return self.force_field.forces(positions)
+        forces = torch.full_like(positions, torch.nan)
+        if kept.any():
+            forces[kept] = self.force_field.forces(positions[kept])
+        return forces
 
 
 def reversal_error(
@@ -145,7 +173,7 @@ def deviation_without_amplification(
     flat = trajectory.positions.flatten(0, 1)
     errors = (predict(force_field, flat) - predict(truth, flat)).unflatten(0, trajectory.positions.shape[:2])
     dt = (trajectory.time[1] - trajectory.time[0]).item()
-    kick = 0.5 * dt * ACCELERATION / trajectory.mass
+    kick = 0.5 * dt * ACCELERATION / per_atom(trajectory.mass)
     position, velocity = torch.zeros_like(errors[0]), torch.zeros_like(errors[0])
     path = [position]
     for before, after in pairwise(errors):  # velocity Verlet, from rest

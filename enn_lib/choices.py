@@ -6,6 +6,7 @@ error; the test part is never touched. ``python -m enn_lib choices --out DIR`` r
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from enn_lib.argon import generate_data
-from enn_lib.storage import read_csv, write_csv
+from enn_lib.storage import read_csv, write_missing_csv
 from enn_lib.training import Config, Trainer, logged_iterations
 
 SHIPPED_CHOICES = Path(__file__).parent / "studies" / "choices"
@@ -130,12 +131,9 @@ def run_choices(folder: Path, names: tuple[str, ...] = (*CHOICES, *GENERALISATIO
         names: of `CHOICES` and `GENERALISATION`.
         changes: settings to change in all of them, such as ``iterations``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name in tqdm(names, unit="run"):
-        file = folder / f"{name}.csv"
-        if not file.exists():
-            rows = run_variation(variation(name, **changes))
-            write_csv(file, COLUMNS, [[f"{entry:.7g}" for entry in row] for row in rows])
+        config = variation(name, **changes)
+        write_missing_csv(folder / f"{name}.csv", COLUMNS, partial(run_variation, config))
 
 
 def load_choices(folder: Path = SHIPPED_CHOICES) -> dict[str, dict[str, list[float]]]:

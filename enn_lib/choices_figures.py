@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from enn_lib.figures import BLUE, GREEN, REMARK, VERMILION, new_figure
+from enn_lib.figures import BLUE, GREEN, ORANGE, REMARK, VERMILION, new_figure
 
 History = Mapping[str, Sequence[float]]
+
+FINISH_COLORS = (VERMILION, BLUE, GREEN, ORANGE)
 
 
 def rmsd(losses: Sequence[float], force_scale: float) -> list[float]:
@@ -92,4 +94,27 @@ def plot_plane(histories: Mapping[str, History], force_scale: float) -> Figure:
     axes.plot([low, force_scale], [low, force_scale], **REMARK)
     axes.set(xscale="log", yscale="log", xlabel="training RMSD (eV/Å)", ylabel="validation RMSD (eV/Å)")
     figure.legend(loc="outside upper center", ncols=2, fontsize="small")
+    return figure
+
+
+def plot_finishes(finishes: Mapping[str, Mapping[str, History]], force_scales: Mapping[str, float]) -> Figure:
+    """Error against the gradients that a finish has taken: validation full, training dotted; a panel a start.
+
+    Args:
+        finishes: histories by finish by start, with columns as in `enn_lib.finish.COLUMNS`.
+        force_scales: eV/Å, by start.
+    """
+    figure, grid = new_figure(1, len(finishes), height=3.4, squeeze=False)
+    panels = grid[0]
+    for axes, (start, histories) in zip(panels, finishes.items(), strict=True):
+        for (label, history), style in zip(histories.items(), FINISH_COLORS, strict=False):
+            spent = [1e-6 * n for n in history["gradient_evaluations"]]
+            for column, line, name in (("validation_loss", "-", label), ("training_loss", ":", None)):
+                values = rmsd(history[column], force_scales[start])
+                axes.plot(spent, values, color=style, linestyle=line, label=name)
+        axes.set(title=start, xlabel="gradients (millions)", yscale="log")
+    panels[0].set_ylabel("RMSD per component (eV/Å)")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(FINISH_COLORS)
+    )
     return figure

@@ -1,6 +1,6 @@
 """Forces from an energy: invariants of the network's vectors (sec. 3.6), and how conservative forces are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,24 +96,38 @@ class EnergyENN(nn.Module):
 
         Differentiable again, so that the model can be trained on forces.
         """
-        with torch.enable_grad():
-            x = x if x.requires_grad else x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)
-        # r_ij = r_j - r_i: the energy's slope along it pulls j back and i forth.
-        i, j = torch.tensor(PAIRS).T
-        forces = torch.zeros(*x.shape[:-1], N_ATOMS, dtype=x.dtype)
-        return forces.index_add(-1, i, slope).index_add(-1, j, slope, alpha=-1)
+        return forces_from_energy(self.energy, x)
+
+
+def forces_from_energy(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Minus the slope of an energy of relative vectors by the positions of the atoms.
+
+    Args:
+        energy: maps scaled relative vectors ``(..., 3, 6)`` to ``(...)``, without unit.
+        x: where.
+
+    Returns:
+        ``(..., 3, 4)``, without unit; differentiable again, so that a model can be trained on forces.
+    """
+    with torch.enable_grad():
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
+    # r_ij = r_j - r_i: the energy's slope along it pulls j back and i forth.
+    i, j = torch.tensor(PAIRS).T
+    forces = torch.zeros(*x.shape[:-1], N_ATOMS, dtype=x.dtype)
+    return forces.index_add(-1, i, slope).index_add(-1, j, slope, alpha=-1)
 
 
 class EnergyForceField:
     """A trained `EnergyENN` in units.
 
     Attributes:
-        model: the energy and its forces, without unit.
+        model: the energy and its forces, without unit; an `EnergyENN`, or another module with its ``energy``
+            and ``dtype``.
         scales: of positions (Å) and forces (eV/Å); the energy's scale is their product.
     """
 
-    def __init__(self, model: EnergyENN, scales: Scales):
+    def __init__(self, model: nn.Module, scales: Scales):
         self.model = model
         self.scales = scales
 

@@ -94,13 +94,16 @@ class TrainingRange:
 
     def too_close(self, positions: Tensor) -> Tensor:
         """Whether a pair is closer than any in training: ``(..., atoms, 3)`` -> ``(...)``, bool."""
-        check_positions(positions)
+        check_positions(positions.nan_to_num())
         return smallest_distance(positions) < self.shortest
 
     def too_far(self, positions: Tensor) -> Tensor:
-        """Whether a pair is farther than any in training: ``(..., atoms, 3)`` -> ``(...)``, bool."""
-        check_positions(positions)
-        return largest_distance(positions) > self.longest
+        """Whether a pair is farther than any in training: ``(..., atoms, 3)`` -> ``(...)``, bool.
+
+        Positions that are NaN, of a lost sample of `enn_lib.chaos.Watched`, count as too far.
+        """
+        check_positions(positions.nan_to_num())
+        return ~(largest_distance(positions) <= self.longest)
 
     def outside(self, positions: Tensor) -> Tensor:
         """Whether a configuration is one or the other: ``(..., atoms, 3)`` -> ``(...)``, bool.

@@ -32,13 +32,13 @@ class Trajectory:
         time: fs, ``(records,)``.
         positions: Å, ``(records, samples, atoms, 3)``.
         velocities: Å/fs, ``(records, samples, atoms, 3)``.
-        mass: of every atom, u.
+        mass: of every atom, u; a tensor ``(atoms,)`` where they differ.
     """
 
     time: Tensor
     positions: Tensor
     velocities: Tensor
-    mass: float
+    mass: float | Tensor
 
     def kinetic_energy(self) -> Tensor:
         """Sum of m v^2 / 2 over the atoms, eV, ``(records, samples)``."""
@@ -56,9 +56,20 @@ class Trajectory:
         return (self.positions - self.positions[0]).square().sum(dim=-1).mean(dim=(-1, -2)).sqrt()
 
 
-def kinetic_energy(velocities: Tensor, mass: float = ARGON_MASS) -> Tensor:
-    """Sum of m v^2 / 2 over the atoms, eV: velocities ``(..., atoms, 3)`` in Å/fs -> ``(...)``."""
-    return 0.5 * mass / ACCELERATION * velocities.square().sum(dim=(-1, -2))
+def kinetic_energy(velocities: Tensor, mass: float | Tensor = ARGON_MASS) -> Tensor:
+    """Sum of m v^2 / 2 over the atoms, eV: velocities ``(..., atoms, 3)`` in Å/fs -> ``(...)``.
+
+    The mass is that of every atom, u, or a tensor ``(atoms,)``.
+    """
+    squares = velocities.square()
+    if isinstance(mass, Tensor):
+        return 0.5 / ACCELERATION * (per_atom(mass) * squares).sum(dim=(-1, -2))
+    return 0.5 * mass / ACCELERATION * squares.sum(dim=(-1, -2))
+
+
+def per_atom(mass: float | Tensor) -> float | Tensor:
+    """A mass as a factor of ``(..., atoms, 3)``: a number as it is, ``(atoms,)`` as a column."""
+    return mass.unsqueeze(-1) if isinstance(mass, Tensor) else mass
 
 
 @dataclass(frozen=True)
@@ -76,16 +87,16 @@ class VelocityVerlet:
     Attributes:
         force_field: gives the forces, eV/Å.
         dt: time step, fs; a negative one runs backwards.
-        mass: of every atom, u.
+        mass: of every atom, u; a tensor ``(atoms,)`` where they differ.
     """
 
     force_field: ForceField
     dt: float = 1.0
-    mass: float = ARGON_MASS
+    mass: float | Tensor = ARGON_MASS
 
     def step(self, positions: Tensor, velocities: Tensor, forces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step of ``(..., atoms, 3)`` positions (Å), velocities (Å/fs) and forces there (eV/Å)."""
-        kick = 0.5 * self.dt * ACCELERATION / self.mass
+        kick = 0.5 * self.dt * ACCELERATION / per_atom(self.mass)
         velocities = velocities + kick * forces
         positions = positions + self.dt * velocities
         forces = self.force_field.forces(positions)
@@ -99,7 +110,7 @@ def simulate(
     steps: int,
     dt: float = 1.0,
     *,
-    mass: float = ARGON_MASS,
+    mass: float | Tensor = ARGON_MASS,
     every: int = 1,
     progress: bool = False,
 ) -> Trajectory:
@@ -111,7 +122,7 @@ def simulate(
         velocities: Å/fs, of the same shape and dtype.
         steps: how many, at least 0.
         dt: fs.
-        mass: of every atom, u.
+        mass: of every atom, u; a tensor ``(atoms,)`` where they differ.
         every: keep each so-many-th state; the first is always kept.
         progress: show a progress bar, if there is a terminal to show it on.
 
@@ -130,7 +141,10 @@ def simulate(
     if not velocities.isfinite().all():
         bad = (~velocities.isfinite()).sum().item()
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
-    if steps < 0 or every < 1 or not math.isfinite(dt) or not mass > 0:
+    if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
+        raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({positions.shape[-2]},), one an atom")
+    is_positive = bool((mass > 0).all()) if isinstance(mass, Tensor) else mass > 0
+    if steps < 0 or every < 1 or not math.isfinite(dt) or not is_positive:
         raise ValueError(
             f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, "
             "wanted at least 0, at least 1, finite, and positive"

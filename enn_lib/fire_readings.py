@@ -6,6 +6,7 @@ and `load_study` reads the one that comes with the library.
 """
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from enn_lib.argon import generate_data
 from enn_lib.evaluation import smallest_hidden_norms
-from enn_lib.storage import read_csv, write_csv
+from enn_lib.storage import read_csv, write_missing_csv
 from enn_lib.training import Config, Trainer, logged_iterations
 
 SHIPPED_STUDY = Path(__file__).parent / "studies" / "fire_readings"
@@ -137,15 +138,12 @@ def run_study(folder: Path, names: tuple[str, ...] = tuple(READINGS), **changes)
         names: the readings.
         changes: settings to change in all of them, such as ``iterations``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (seed, name) for seed in range(3) for name in names if seed < (3 if name in DECISIVE else 1)
     ]  # by seed first, so that a study cut short has every reading
     for seed, name in tqdm(jobs, unit="run"):
-        file = folder / f"{name}.{seed}.csv"
-        if not file.exists():
-            rows = descend(reading(name, seed, **changes))
-            write_csv(file, COLUMNS, [[f"{entry:.7g}" for entry in row] for row in rows])
+        config = reading(name, seed, **changes)
+        write_missing_csv(folder / f"{name}.{seed}.csv", COLUMNS, partial(descend, config))
 
 
 def load_study(folder: Path = SHIPPED_STUDY) -> dict[str, dict[int, dict[str, list[float]]]]:

@@ -1,12 +1,12 @@
 """What dynamics, figures and tests ask of a source of forces, and the network seen as one."""
 
+from copy import deepcopy
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from enn_lib.argon import N_ATOMS, PAIRS, Scales, check_positions, relative_vectors
-from enn_lib.network import ENN
 
 
 @runtime_checkable
@@ -24,14 +24,15 @@ class NetworkForceField:
     Positions become scaled relative vectors (Eq. 41), the network's output becomes forces (Eq. 42).
 
     Attributes:
-        network: 6 vectors in, 4 vectors out, n = 3.
+        network: 6 vectors in, 4 vectors out, n = 3; an `ENN`, or a module with the same attributes ``n``,
+            ``widths`` and ``dtype``.
         scales: the scales it was trained with.
 
     Raises:
         ValueError: if the network has another n or other widths at its ends.
     """
 
-    def __init__(self, network: ENN, scales: Scales):
+    def __init__(self, network: nn.Module, scales: Scales):
         if network.n != 3 or (network.widths[0], network.widths[-1]) != (len(PAIRS), N_ATOMS):
             raise ValueError(
                 f"network: got n = {network.n} and widths {network.widths}, wanted n = 3, "
@@ -42,16 +43,7 @@ class NetworkForceField:
 
     def to(self, dtype: torch.dtype) -> "NetworkForceField":
         """The same force field with a copy of the network in `dtype`."""
-        copy = ENN(
-            self.network.widths,
-            self.network.n,
-            activation=self.network.activation,
-            output_activation=self.network.output_activation,
-            softening=self.network.layers[0].softening,
-            dtype=dtype,
-        )
-        copy.load_state_dict(self.network.state_dict())
-        return NetworkForceField(copy, self.scales)
+        return NetworkForceField(deepcopy(self.network).to(dtype), self.scales)
 
     @torch.no_grad()
     def forces(self, positions: Tensor) -> Tensor:

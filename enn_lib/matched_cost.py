@@ -6,15 +6,16 @@ rate that is best on validation. ``python -m enn_lib matched-cost --out DIR`` re
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_lib.argon import generate_data
+from enn_lib.argon import ArgonData, generate_data
 from enn_lib.operations import count_operations
-from enn_lib.storage import read_csv, write_csv
+from enn_lib.storage import read_csv, write_missing_csv
 from enn_lib.training import Config, Trainer, build_network, logged_iterations
 
 SHIPPED_COSTS = Path(__file__).parent / "studies" / "matched_cost"
@@ -31,10 +32,10 @@ EVALUATIONS = 1_500_000
 
 RATES: dict[str, tuple[float, ...]] = {
     "fire": (0.01, 0.03, 0.1),
-    "adam": (0.001, 0.003, 0.01),
-    "muon": (0.005, 0.01, 0.02),
-    "soap": (0.001, 0.003, 0.01),
-    "lbfgs": (0.3, 1.0),
+    "adam": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "muon": (0.005, 0.01, 0.02, 0.04, 0.08, 0.16),
+    "soap": (0.0003, 0.001, 0.003, 0.01),
+    "lbfgs": (0.3, 1.0, 3.0),
 }
 """The rates tried, all on seed 0, are learning rates, FIRE's largest time step, L-BFGS's first trial step."""
 
@@ -66,7 +67,17 @@ def cost_config(optimiser: str, rate: float, seed: int, evaluations: int = EVALU
     return replace(config, **special, batch_size=batch_size, iterations=iterations)
 
 
-def _make_trainer(optimiser: str, config: Config, data) -> Trainer:
+def make_trainer(
+    optimiser: str, config: Config, data: ArgonData, lbfgs_iterations: int = LBFGS_ITERATIONS
+) -> Trainer:
+    """A trainer of a configuration as `cost_config` makes it; L-BFGS, which it cannot name, is put in.
+
+    Args:
+        optimiser: one of `RATES`.
+        config: of the run.
+        data: that the configuration describes.
+        lbfgs_iterations: of L-BFGS in a step of the trainer.
+    """
     torch.set_num_threads(config.threads)
     torch.compiler.reset()  # torch gives up after eight functions of one name
     trainer = Trainer(config, data)
@@ -74,7 +85,7 @@ def _make_trainer(optimiser: str, config: Config, data) -> Trainer:
         trainer.optimiser = torch.optim.LBFGS(
             trainer.network.parameters(),
             lr=config.learning_rate,
-            max_iter=LBFGS_ITERATIONS,
+            max_iter=lbfgs_iterations,
             history_size=20,
             tolerance_grad=0.0,  # neither of these may end a run before the others
             tolerance_change=0.0,
@@ -83,8 +94,8 @@ def _make_trainer(optimiser: str, config: Config, data) -> Trainer:
     return trainer
 
 
-def _evaluations(optimiser: str, trainer: Trainer) -> int:
-    """Gradients of one configuration so far."""
+def evaluations_so_far(optimiser: str, trainer: Trainer) -> int:
+    """Gradients of one configuration that a trainer of `make_trainer` has taken, line searches too."""
     config = trainer.config
     batch = config.batch_size or (config.n_train or config.n_configurations * 60 // 100)
     if optimiser == "lbfgs":
@@ -112,7 +123,7 @@ def operations_per_step(optimiser: str, config: Config, steps: int = 20) -> floa
     data = generate_data(100, config.data_seed)
     tiny = replace(config, n_configurations=100, n_train=10, compile=False)
     tiny = replace(tiny, batch_size=None if config.batch_size is None else 10)
-    trainer = _make_trainer(optimiser, tiny, data)
+    trainer = make_trainer(optimiser, tiny, data)
 
     def run() -> None:
         for _ in range(steps):
@@ -123,7 +134,7 @@ def operations_per_step(optimiser: str, config: Config, steps: int = 20) -> floa
     each = operations_per_evaluation(
         tiny, data.train.inputs(data.scales, dtype)[:10], data.train.targets(data.scales, dtype)[:10]
     )
-    return max(0.0, counted - each * _evaluations(optimiser, trainer)) / steps
+    return max(0.0, counted - each * evaluations_so_far(optimiser, trainer)) / steps
 
 
 def run_cost(optimiser: str, config: Config, evaluations: int = EVALUATIONS) -> list[tuple[float, ...]]:
@@ -134,18 +145,18 @@ def run_cost(optimiser: str, config: Config, evaluations: int = EVALUATIONS) -> 
     a_few = [part[:100] for part in test]
     each = operations_per_evaluation(config, *a_few)
     step_cost = operations_per_step(optimiser, config)
-    trainer = _make_trainer(optimiser, config, data)
+    trainer = make_trainer(optimiser, config, data)
     rows = []
 
     def record() -> None:
         trainer.record()
         _, _, _, training, validation, *_ = trainer.history[-1]
-        n = _evaluations(optimiser, trainer)
+        n = evaluations_so_far(optimiser, trainer)
         rmsd = data.scales.force * trainer.mean_squared_error(*test) ** 0.5
         rows.append((n, n * each + trainer.iteration * step_cost, training, validation, rmsd))
 
     logged = logged_iterations(config.iterations, 10)
-    while _evaluations(optimiser, trainer) < evaluations:
+    while evaluations_so_far(optimiser, trainer) < evaluations:
         trainer.step()
         if optimiser == "lbfgs" or trainer.iteration in logged:
             try:
@@ -163,15 +174,11 @@ def run_costs(folder: Path, evaluations: int = EVALUATIONS, **changes) -> None:
         evaluations: of every run.
         changes: settings to change in all of them, such as ``n_configurations``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
 
     def run(optimiser: str, rate: float, seed: int) -> None:
+        config = cost_config(optimiser, rate, seed, evaluations, **changes)
         file = folder / f"{optimiser}.{rate:g}.{seed}.csv"
-        if not file.exists():
-            rows = run_cost(
-                optimiser, cost_config(optimiser, rate, seed, evaluations, **changes), evaluations
-            )
-            write_csv(file, COLUMNS, [[f"{entry:.7g}" for entry in row] for row in rows])
+        write_missing_csv(file, COLUMNS, partial(run_cost, optimiser, config, evaluations))
 
     for optimiser, rate in tqdm([(o, r) for o, rates in RATES.items() for r in rates], unit="run"):
         run(optimiser, rate, 0)

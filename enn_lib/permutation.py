@@ -42,16 +42,22 @@ def relabel(inputs: Tensor, targets: Tensor, g: int) -> tuple[Tensor, Tensor]:
 
 
 class PermutationAverage:
-    r"""A force field averaged over all relabellings of its four atoms.
+    r"""A force field averaged over relabellings of its four atoms, all of them if not told otherwise.
 
-    .. math:: \bar F(r) = \frac{1}{24} \sum_{g \in S_4} g^{-1} F(g r)
+    .. math:: \bar F(r) = \frac{1}{|G|} \sum_{g \in G} g^{-1} F(g r), \qquad G = S_4
 
-    The average commutes with every permutation exactly, whatever the force field, and it costs 24
-    evaluations in one batch.
+    The average commutes with every permutation of the group G exactly, whatever the force field, and it
+    costs as many evaluations, in one batch, as G has members: 24 for S4. Where not all atoms are alike, G
+    is smaller.
+
+    Attributes:
+        force_field: what is averaged.
+        group: G, ``(|G|, 4)``, rows of `S4` that are a group.
     """
 
-    def __init__(self, force_field: ForceField):
+    def __init__(self, force_field: ForceField, group: Tensor = S4):
         self.force_field = force_field
+        self.group = group
 
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., 4, 3)`` in Å -> the same shape and dtype.
@@ -60,7 +66,7 @@ class PermutationAverage:
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions, N_ATOMS)
-        relabelled = positions[..., S4, :]  # (..., 24, 4, 3)
+        relabelled = positions[..., self.group, :]  # (..., |G|, 4, 3)
         forces = self.force_field.forces(relabelled)
-        inverse = S4.argsort(dim=-1).unsqueeze(-1).expand_as(forces)
+        inverse = self.group.argsort(dim=-1).unsqueeze(-1).expand_as(forces)
         return forces.gather(-2, inverse).mean(dim=-3)

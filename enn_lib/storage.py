@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,22 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def write_missing_csv(
+    path: Path, columns: Sequence[str], make: Callable[[], Iterable[Sequence[float]]], digits: int = 7
+) -> None:
+    """Write a table that costs time, unless it is there: so a study goes on where it was stopped.
+
+    Args:
+        path: of the table; its folder is made if it does not exist.
+        columns: the header.
+        make: called only if the table is missing; returns its rows.
+        digits: significant ones of every number.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(path, columns, [[f"{entry:.{digits}g}" for entry in row] for row in make()])
 
 
 def read_csv(path: Path) -> dict[str, list[float]]:

@@ -121,6 +121,14 @@ def test_another_kind_of_atom_is_refused(network):
         Atoms("Ar3Ne", positions=SHAPE, calculator=network).get_forces()
 
 
+def test_atoms_of_several_kinds_are_taken_in_their_order_alone():
+    mixed = ENNCalculator(ARGON, symbol=("N", "H", "H", "H"))
+    assert Atoms("NH3", positions=SHAPE, calculator=mixed).get_forces().shape == (4, 3)
+    for other in ("H3N", "NH2F", "Ar4"):
+        with pytest.raises(ValueError, match=r"atoms: got .*, wanted N, H, H, H in this order"):
+            Atoms(other, positions=SHAPE, calculator=mixed).get_forces()
+
+
 def test_another_number_of_atoms_is_refused(network):
     with pytest.raises(ValueError, match="atoms: got 3 of them, wanted 4"):
         argon(network, SHAPE[:3]).get_forces()

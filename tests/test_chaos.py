@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from enn_lib.argon import ARGON, ARGON_MASS
-from enn_lib.chaos import deviation_without_amplification, energy_drift, lyapunov_exponent, reversal_error
+from enn_lib.chaos import (
+    LOST,
+    Watched,
+    deviation_without_amplification,
+    energy_drift,
+    lyapunov_exponent,
+    reversal_error,
+)
 from enn_lib.dynamics import ACCELERATION, paper_initial_conditions, rmsd_positions, simulate
 
 
@@ -39,6 +46,50 @@ class Friction:
         return ARGON.forces(positions) + 1e-6 * self.calls
 
 
+# Lost samples
+
+
+class Strict:
+    """The analytic forces, which refuse what is not finite, and what they were asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def forces(self, positions):
+        self.asked.append(len(positions))
+        return ARGON.forces(positions)
+
+
+def test_a_lost_sample_is_not_asked_about_and_has_no_forces():
+    positions = start(5)[0]
+    positions[1, 2, 0] = math.nan
+    positions[2, 0, 1] = math.inf
+    positions[3, 3, 2] = 1.5 * LOST
+    strict = Strict()
+    forces = Watched(strict).forces(positions)
+    assert forces.isnan().flatten(1).all(dim=1).tolist() == [False, True, True, True, False]
+    torch.testing.assert_close(forces[[0, 4]], ARGON.forces(positions[[0, 4]]))
+    assert strict.asked == [2]
+    assert Watched(strict).forces(positions[1:4]).isnan().all()
+    assert strict.asked == [2], "nothing is left to ask about"
+
+
+def test_a_sample_that_nothing_happens_to_is_asked_about_as_it_is():
+    positions = start(3)[0]
+    torch.testing.assert_close(Watched(ARGON).forces(positions), ARGON.forces(positions), atol=0, rtol=0)
+
+
+def test_lost_atoms_stay_lost():
+    positions, velocities = start(2)
+    velocities[1, 0, 0] += 1.0  # Å/fs
+    path = simulate(Watched(ARGON), positions, velocities, 300)
+    assert path.positions[:, 0].isfinite().all()
+    gone = path.positions[:, 1].isnan().any(dim=-1).any(dim=-1)
+    assert gone.any()
+    assert not gone[:90].any()
+    assert gone[int(gone.int().argmax()) :].all()
+
+
 # Reversal
 
 
@@ -57,6 +108,24 @@ def test_forces_without_a_potential_are_reversible_too_if_they_depend_on_positio
 
 def test_forces_with_a_memory_do_not_return():
     assert reversal_error(Friction(), *paper_initial_conditions(2), 300).min() > 1e-4
+
+
+def test_the_atom_that_ends_farthest_from_its_start_counts():
+    class Fickle:
+        """No forces, but a push on one atom of one sample that depends on how often it was asked."""
+
+        calls = 0
+
+        def forces(self, positions):
+            self.calls += 1
+            forces = torch.zeros_like(positions)
+            forces[1, 2, 0] = 1e-4 * self.calls
+            return forces
+
+    error = reversal_error(Fickle(), *paper_initial_conditions(2), 100)
+    assert error.shape == (2,)
+    assert error[0] < 1e-12
+    assert error[1] > 1e-3
 
 
 # Drift

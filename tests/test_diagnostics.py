@@ -98,6 +98,13 @@ def test_a_closer_or_a_farther_pair_is_outside_and_it_is_said_which():
     assert largest_distance(square).item() == pytest.approx(32**0.5)
 
 
+def test_a_lost_sample_is_too_far_and_not_too_close():
+    known = TrainingRange(shortest=2.8, longest=10.0)
+    lost = torch.full((2, 4, 3), torch.nan, dtype=torch.float64)
+    assert known.too_far(lost).all()
+    assert not known.too_close(lost).any()
+
+
 def test_a_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"positions: got shape \(4, 2\)"):
         TrainingRange(1.0, 2.0).outside(torch.zeros(4, 2))

@@ -62,6 +62,35 @@ def test_ase_moves_the_atoms_along_the_same_path(start, dt, mass):
         dynamics.run(100)
 
 
+MASSES = torch.tensor([14.0, 1.0, 40.0, 7.0], dtype=torch.float64)
+
+
+def test_ase_moves_atoms_of_different_masses_along_the_same_path(start):
+    positions, velocities = start
+    ours = simulate(ARGON, positions, velocities, 300, mass=MASSES)
+    atoms = as_atoms(positions[1], velocities[1])
+    atoms.set_masses(MASSES.numpy())
+    atoms.set_velocities(velocities[1].numpy() / units.fs)
+    atoms.calc = AseLennardJones(sigma=ARGON.r0, epsilon=ARGON.epsilon, rc=1e4)
+    AseVelocityVerlet(atoms, timestep=units.fs).run(300)
+    torch.testing.assert_close(ours.positions[-1, 1], torch.from_numpy(atoms.positions), rtol=0, atol=1e-9)
+    assert ours.total_energy()[-1, 1].item() == pytest.approx(atoms.get_total_energy(), rel=1e-9)
+
+
+def test_equal_masses_one_by_one_are_one_mass(start, trajectory):
+    masses = torch.full((4,), ARGON_MASS, dtype=torch.float64)
+    each = simulate(ARGON, *start, 400, mass=masses)
+    torch.testing.assert_close(each.positions, trajectory.positions, rtol=0, atol=1e-9)
+    torch.testing.assert_close(each.total_energy(), trajectory.total_energy(), rtol=0, atol=1e-12)
+
+
+def test_masses_that_do_not_fit_are_refused(start):
+    with pytest.raises(ValueError, match=r"mass: got shape \(3,\), wanted \(4,\), one an atom"):
+        simulate(ARGON, *start, 1, mass=MASSES[:3])
+    with pytest.raises(ValueError, match="steps, every, dt, mass: got"):
+        simulate(ARGON, *start, 1, mass=MASSES - 1)
+
+
 def test_a_step_is_equations_44_and_45_written_out(start):
     """r + v dt + F dt^2 / 2m, and v + (F + F') dt / 2m, in ASE's units of time."""
     positions, velocities = start

@@ -68,7 +68,7 @@ def test_the_optimisers_that_multiply_matrices_cost_most_a_step():
 
 
 def test_the_best_rate_is_that_of_the_lowest_last_validation_loss(tmp_path):
-    for rate, validation in zip(RATES["adam"], (0.3, 0.1, 0.2), strict=True):
+    for rate, validation in zip(RATES["adam"], (0.3, 0.1, 0.2, 0.4, 0.5), strict=True):
         write(tmp_path, "adam", rate, 0, validation)
     assert best_rate(tmp_path, "adam") == RATES["adam"][1]
 

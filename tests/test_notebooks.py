@@ -11,7 +11,16 @@ import nbformat
 import pytest
 import yaml
 from checks import with_refusals
-from pages import ENVIRONMENT, ROOT, code_cells, execute, read_page, toc_pages
+from pages import (
+    ENVIRONMENT,
+    KERNEL_ATTEMPTS,
+    KERNEL_LOST,
+    ROOT,
+    code_cells,
+    execute,
+    read_page,
+    toc_pages,
+)
 
 PAGES = {Path(page).name: ROOT / f"{page}.md" for page in toc_pages() if read_page(ROOT / f"{page}.md")}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text()) or {}
@@ -23,10 +32,14 @@ def nbval(path: Path) -> subprocess.CompletedProcess:
     """Execute a notebook again with nbval and compare what its cells print with what is stored."""
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={path.parent}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | ENVIRONMENT
-    return subprocess.run(
-        [*command, "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)],
-        cwd=path.parent, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    for _ in range(KERNEL_ATTEMPTS):
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)],
+            cwd=path.parent, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        if KERNEL_LOST not in done.stdout:
+            break
+    return done
 
 
 def parameter_names(page: str) -> set[str]:

@@ -1,21 +1,28 @@
 """The executor of the pages: what it runs again, what it does not, and what it says when a cell fails."""
 
+import inspect
 import json
 import shutil
 
+import jupyter_client.client
 import nbformat
+import papermill
 import pytest
 from build_book import build_book, execute_stale, stage, tree_hash, without_font_preloads
 from pages import (
     ENVIRONMENT,
+    KERNEL_ATTEMPTS,
+    KERNEL_LOST,
     ROOT,
     PageError,
     code_cells,
+    execute,
     lecture_pages,
     library_hash,
     page_key,
     read_page,
     toc_pages,
+    with_a_kernel,
 )
 
 PAGE = """---
@@ -161,6 +168,40 @@ def test_a_failing_cell_names_its_page_and_itself_and_leaves_no_results(book):
     with pytest.raises(PageError, match=r"(?s)book/forces\.md.*code cell 2 failed.*ZeroDivisionError"):
         execute_stale({"book/forces": read_page(page)}, book)
     assert not (book / "_build/executed").exists()
+
+
+def test_a_page_whose_kernel_did_not_come_up_is_executed_again(book, monkeypatch):
+    started, start = [], papermill.execute_notebook
+
+    def at_the_third_attempt(*arguments, **settings):
+        started.append(1)
+        if len(started) < 3:
+            raise RuntimeError(KERNEL_LOST)
+        return start(*arguments, **settings)
+
+    monkeypatch.setattr(papermill, "execute_notebook", at_the_third_attempt)
+    result = execute(read_page(book / "book/forces.md"))
+    assert len(started) == 3
+    assert code_cells(result)[-1].outputs[0].text == "42\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "times"), [(KERNEL_LOST, KERNEL_ATTEMPTS), ("Kernel died", 1), ("out of memory", 1)]
+)
+def test_only_a_kernel_that_did_not_come_up_is_started_again_and_not_for_ever(message, times):
+    started = []
+
+    def run():
+        started.append(1)
+        raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match=message):
+        with_a_kernel(run)
+    assert len(started) == times
+
+
+def test_jupyter_says_of_a_kernel_that_did_not_come_up_what_we_look_for():
+    assert KERNEL_LOST in inspect.getsource(jupyter_client.client)
 
 
 def test_the_same_pages_are_staged_as_the_same_bytes(book):

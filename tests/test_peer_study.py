@@ -5,15 +5,17 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from enn_lib.argon import ARGON, Configurations, generate_data, sample_positions
+from enn_lib.argon import ARGON, Configurations, Scales, generate_data, sample_positions
 from enn_lib.peers.catalogue import PEERS, build_peer
 from enn_lib.peers.study import (
     EFFICIENCY,
+    SECONDS,
     SEEDS,
     SHIPPED_PEERS,
     SIZES,
     TRIALS,
     best_trial,
+    load_peer,
     load_peers,
     longest_time,
     plan,
@@ -29,7 +31,6 @@ from enn_lib.peers.training import (
     rmsd,
     train_peer,
 )
-from enn_lib.storage import load_tensors
 
 SMALL = {"n_configurations": 100, "n_train": 60}
 
@@ -97,6 +98,74 @@ def test_a_run_ends_when_its_time_is_over_and_has_learned():
 def test_a_run_that_diverges_says_so():
     _, measured = train_peer(PeerConfig("vector-neurons", "adam", 1e30, 60.0, **SMALL), max_steps=50)
     assert measured["test_rmsd"] is None
+    assert measured["validation_rmsd"] is None
+
+
+def test_the_weights_of_the_least_validation_error_are_kept(monkeypatch):
+    """The error is made to rise after the second check; it is asked twice more when all is over."""
+    errors = iter([0.3, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8])
+    copies = []
+
+    def scripted(field, configurations):
+        copies.append([p.detach().clone() for p in field.model.parameters()])
+        return next(errors, 0.9)
+
+    monkeypatch.setattr("enn_lib.peers.training.rmsd", scripted)
+    model, measured = train_peer(PeerConfig("perceptron", "adam", 0.01, 0.5, **SMALL))
+    assert [row[-1] for row in measured["history"]] == [0.3, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8]
+    for mine, second, last in zip(model.parameters(), copies[1], copies[7], strict=True):
+        assert torch.equal(mine, second)
+        assert not torch.equal(mine, last)
+
+
+def test_a_run_whose_validation_error_is_no_number_says_so(monkeypatch):
+    monkeypatch.setattr("enn_lib.peers.training.rmsd", lambda field, configurations: float("nan"))
+    _, measured = train_peer(PeerConfig("perceptron", "adam", 0.01, 0.1, **SMALL))
+    assert measured["validation_rmsd"] is None
+    assert measured["history"] == []
+
+
+def batches(monkeypatch, **change):
+    """The positions of each batch of a short run, and the first weights."""
+    seen, made = [], []
+
+    def watched(kind, positions, forces, generator):
+        seen.append(positions.clone())
+        return positions, forces
+
+    def build(name, seed):
+        made.append(build_peer(name, seed))
+        return made[0]
+
+    monkeypatch.setattr("enn_lib.peers.training.augmented", watched)
+    monkeypatch.setattr("enn_lib.peers.training.build_peer", build)
+    settings = {"peer": "perceptron", "optimiser": "adam", "rate": 0.0, "seconds": 60.0, **SMALL} | change
+    train_peer(PeerConfig(**settings), max_steps=4)
+    return torch.stack(seen), next(made[0].parameters())
+
+
+def test_a_run_sees_as_many_configurations_as_it_is_told(monkeypatch):
+    seen, _ = batches(monkeypatch, n_train=7)
+    data = generate_data(100, 2208)
+    first = (data.train.positions[:7] / data.scales.position).float()
+    for batch in seen:
+        assert {tuple(p.flatten().tolist()) for p in batch} == {tuple(p.flatten().tolist()) for p in first}
+
+
+def test_the_seed_decides_the_data_the_weights_and_the_order(monkeypatch):
+    one, weights = batches(monkeypatch)
+    again, same = batches(monkeypatch)
+    other, others = batches(monkeypatch, seed=1)
+    assert torch.equal(one, again)
+    assert torch.equal(weights, same)
+    assert not torch.equal(weights, others)
+    data = generate_data(100, 2209)
+    wanted = (data.train.positions / data.scales.position).float()
+    assert torch.equal(other[0].flatten(1).sort(dim=0).values, wanted.flatten(1).sort(dim=0).values)
+    monkeypatch.setattr("enn_lib.peers.training.generate_data", lambda n, seed: generate_data(n, 2208))
+    reordered, _ = batches(monkeypatch, seed=1)
+    assert not torch.equal(reordered, one), "the same data in the same order"
+    assert torch.equal(reordered[0].flatten(1).sort(dim=0).values, one[0].flatten(1).sort(dim=0).values)
 
 
 def test_the_error_is_the_root_mean_square_of_a_component():
@@ -127,12 +196,12 @@ def test_a_bad_setting_is_named(change, message):
 
 
 def fake(done):
-    """A training that takes no time; the last trial is the best."""
+    """A training that takes no time; the last trial is the best on validation, and the worst on test."""
 
     def train(config):
         done.append(config)
-        error = {"soap": 0.2, "adam": 0.1}[config.optimiser]
-        return build_peer(config.peer), {"validation_rmsd": error, "test_rmsd": error}
+        order = TRIALS.index((config.optimiser, config.rate))
+        return build_peer(config.peer), {"validation_rmsd": 0.9 - order / 10, "test_rmsd": 0.1 + order / 10}
 
     return train
 
@@ -148,7 +217,9 @@ def test_a_study_chooses_on_validation_and_goes_on_with_what_is_missing(tmp_path
     monkeypatch.setattr("enn_lib.peers.study.train_peer", fake(done))
     run_peers(tmp_path, seconds=2.0)
     later = done[len(PEERS) * len(TRIALS) :]
-    assert {config.optimiser for config in later} == {"adam"}
+    assert {(config.optimiser, config.rate) for config in later} == {TRIALS[-1]}
+    mains = len(PEERS) * (len(SEEDS) - 1)
+    assert all(config.n_train == SIZES[-1] for config in later[:mains]), "the sizes come last"
     assert {config.seed for config in later if config.n_train == SIZES[-1]} == set(SEEDS) - {0}
     assert len(later) == len(PEERS) * (len(SEEDS) - 1) + len(EFFICIENCY) * len(SEEDS) * (len(SIZES) - 1)
     (tmp_path / f"{later[-1].file}.json").unlink()
@@ -162,6 +233,43 @@ def test_a_study_chooses_on_validation_and_goes_on_with_what_is_missing(tmp_path
     assert len(study["enn"][SIZES[-1]]) == len(SEEDS)
     assert set(study["painn"]) == {SIZES[-1]}
     assert set(study["egnn"]) == set(SIZES)
+
+
+def test_a_seed_that_diverged_stays_in_the_study(tmp_path, monkeypatch):
+    """Its record says so, and is loaded with those of the other seeds."""
+    trained = fake([])
+
+    def train(config):
+        model, measured = trained(config)
+        if (config.peer, config.seed, config.n_train) == ("egnn", 1, SIZES[-1]):
+            measured = {"validation_rmsd": None, "test_rmsd": None}
+        return model, measured
+
+    monkeypatch.setattr("enn_lib.peers.study.train_peer", train)
+    run_peers(tmp_path, seconds=2.0)
+    found = load_peers(tmp_path)["egnn"][SIZES[-1]]
+    assert [record["config"]["seed"] for record in found] == list(SEEDS)
+    assert [record["test_rmsd"] is None for record in found] == [False, True, False]
+
+
+def test_a_chosen_model_is_loaded_with_its_weights_and_scales(tmp_path, monkeypatch):
+    made = {}
+
+    def train(config):
+        model = build_peer(config.peer, seed=len(made))
+        made[config.file] = model
+        measured = {"validation_rmsd": 0.9 - TRIALS.index((config.optimiser, config.rate)) / 10}
+        return model, measured | {"test_rmsd": 0.1, "scales": {"position": 5.0, "force": 0.2}}
+
+    monkeypatch.setattr("enn_lib.peers.study.train_peer", train)
+    monkeypatch.setattr("enn_lib.peers.study.SEEDS", (0,))
+    monkeypatch.setattr("enn_lib.peers.study.EFFICIENCY", ())
+    run_peers(tmp_path, seconds=2.0)
+    positions = sample_positions(3, seed=0)
+    for peer in ("perceptron", "enn-s4"):
+        model = made[PeerConfig(peer, *TRIALS[-1], 2.0).file].double()
+        wanted = force_field(peer, model, Scales(5.0, 0.2)).forces(positions)
+        torch.testing.assert_close(load_peer(peer, tmp_path).forces(positions), wanted)
 
 
 def test_a_budget_that_is_spent_begins_nothing(tmp_path, monkeypatch):
@@ -208,33 +316,37 @@ def study():
 def test_a_shipped_model_has_the_error_of_its_record(peer, study):
     """The weights of the chosen trial, on test configurations drawn again."""
     (record,) = [r for r in study[peer][SIZES[-1]] if r["config"]["seed"] == 0]
-    config = PeerConfig(**record["config"])
-    model = build_peer(peer)
-    model.load_state_dict(load_tensors(SHIPPED_PEERS / f"{config.file}.safetensors")[0])
-    data = generate_data(config.n_configurations, 2208)
+    data = generate_data(record["config"]["n_configurations"], 2208)
+    assert record["scales"] == asdict(data.scales)
     test = Configurations(data.test.positions[:N_TEST], data.test.forces[:N_TEST])
-    assert rmsd(force_field(peer, model, data), test) == pytest.approx(record["test_rmsd"], rel=1e-3)
+    assert rmsd(load_peer(peer), test) == pytest.approx(record["test_rmsd"], rel=1e-3)
 
 
-def test_the_shipped_models_had_the_same_choices_and_the_same_time():
+def test_the_shipped_study_is_whole(study):
+    """Every choice for every model, every seed, and every size for the models of the sweep."""
     records = read_records()
     seconds = longest_time(records)
-    tried = {
-        peer: {
-            (r["config"]["optimiser"], r["config"]["rate"])
-            for r in records
-            if (r["config"]["peer"], r["config"]["seconds"]) == (peer, seconds)
-        }
-        for peer in PEERS
-    }
-    assert all(choices == tried["enn"] for choices in tried.values())
-    for record in records:
-        assert record["seconds"] >= record["config"]["seconds"]
-        assert record["seconds"] < record["config"]["seconds"] + 1.5, "no step is longer"
+    assert seconds == SECONDS
+    for peer in PEERS:
+        mine = [PeerConfig(**r["config"]) for r in records if r["config"]["peer"] == peer]
+        assert {c.seconds for c in mine} == {seconds}
+        trials = [c for c in mine if (c.seed, c.n_train) == (0, SIZES[-1])]
+        assert {(c.optimiser, c.rate) for c in trials} == set(TRIALS)
+        assert set(study[peer]) == set(SIZES if peer in EFFICIENCY else SIZES[-1:])
+        for n_train, found in study[peer].items():
+            assert tuple(r["config"]["seed"] for r in found) == SEEDS, (peer, n_train)
+
+
+def test_every_shipped_run_had_its_time_and_what_was_kept_is_its_best():
+    for record in read_records():
+        if record["test_rmsd"] is not None:
+            assert 0 <= record["seconds"] - record["config"]["seconds"] < 1.5, "no step is longer"
+            if not PEERS[record["config"]["peer"]].average:
+                assert record["validation_rmsd"] == min(row[-1] for row in record["history"])
 
 
 def test_the_shipped_study_is_small():
-    assert sum(file.stat().st_size for file in SHIPPED_PEERS.iterdir()) < 4_000_000
+    assert sum(file.stat().st_size for file in SHIPPED_PEERS.iterdir()) < 3_000_000
 
 
 def test_a_configuration_names_its_files_apart():

@@ -119,3 +119,16 @@ def test_positions_that_are_not_finite_are_refused(force_field, positions):
     broken[3, 2, 1] = float("nan")
     with pytest.raises(ValueError, match="positions: got 1 entries that are NaN or infinite"):
         PermutationAverage(force_field).forces(broken)
+
+
+def test_over_a_smaller_group_it_commutes_with_that_group_alone(positions, force_field):
+    """Three like atoms beside another one, as in ammonia: six numberings."""
+    group = S4[S4[:, 0] == 0]
+    field = PermutationAverage(force_field, group)
+    for g in (*group, S4[-1]):
+        moved, same = field.forces(positions[:, g]), field.forces(positions)[:, g]
+        assert torch.allclose(moved, same, rtol=0, atol=1e-12) == (g[0] == 0)
+
+
+def test_over_the_identity_alone_it_is_the_force_field(positions, force_field):
+    assert PermutationAverage(force_field, S4[:1]).forces(positions).equal(force_field.forces(positions))

@@ -283,6 +283,38 @@ def test_the_reference_run_is_the_paper_s_network_and_reaches_its_error():
     assert test["s4_average"]["rmsd_component"] < test["network"]["rmsd_component"]
 
 
+BARS = {
+    ("five-minutes", "network", "rmsd_component"): 0.00118,
+    ("two-minutes", "network", "rmsd_component"): 0.00118,
+    ("reference", "s4_average", "rmsd_component"): 3.0e-4,
+    ("softened", "s4_average", "rmsd_component"): 1.2e-4,
+    ("softened", "s4_average", "rmsd_energy"): 4e-5,
+}
+"""What the runs are shipped for: eV/Å on the test data, Å and eV after 4,000 steps of dynamics."""
+
+
+@pytest.mark.parametrize(("name", "kind", "quantity"), list(BARS))
+def test_a_run_keeps_what_the_book_promises_of_it(name, kind, quantity):
+    """The tests above hold the metrics to the weights."""
+    metrics = load_run(name).metrics
+    if quantity == "rmsd_component":
+        value = metrics["test"][kind][quantity]
+    else:
+        dynamics = metrics["dynamics"][kind]
+        value = dynamics[quantity][dynamics["steps"].index(4000)]
+    assert value <= BARS[name, kind, quantity]
+
+
+@pytest.mark.parametrize(("kind", "seconds", "seeds"), [("five-minutes", 300, 5), ("two-minutes", 120, 3)])
+def test_the_runs_of_minutes_took_no_longer_on_two_cores_from_each_seed(kind, seconds, seeds):
+    runs = [load_run(name) for name in shipped_runs() if name.startswith(kind)]
+    assert {run.config.seed for run in runs} == set(range(seeds))
+    assert all(run.config.data_seed == 2208 + run.config.seed for run in runs)
+    assert all(run.history["seconds"][-1] <= seconds for run in runs)
+    assert all(run.metrics["test"]["network"]["rmsd_component"] <= 0.00118 for run in runs)
+    assert all(run.provenance["hardware"]["cores"] == 2 for run in runs)
+
+
 @pytest.mark.skipif("paper" not in shipped_runs(), reason="no run of the paper's protocol is shipped yet")
 def test_the_paper_run_follows_the_paper_s_protocol():
     """FIRE on the whole batch of all 60,000, the printed settings, and no augmentation."""

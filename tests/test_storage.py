@@ -17,6 +17,7 @@ from enn_lib.storage import (
     save_tensors,
     write_csv,
     write_json,
+    write_missing_csv,
 )
 
 
@@ -80,6 +81,30 @@ def test_a_table_comes_back_exactly(rows, folder):
     path = folder / "table.csv"
     write_csv(path, ["x", "y"], rows)
     assert read_csv(path) == {"x": [r[0] for r in rows], "y": [float(r[1]) for r in rows]}
+
+
+def test_a_table_that_is_there_is_not_made_again(tmp_path):
+    path = tmp_path / "study" / "one.csv"
+    write_missing_csv(path, ("x",), lambda: [(1.0,)])
+    write_missing_csv(path, ("x",), lambda: pytest.fail("it was there"))
+    assert read_csv(path) == {"x": [1.0]}
+
+
+def test_a_costly_table_has_as_many_digits_as_are_asked_for(tmp_path):
+    for digits, text in ((7, "0.3333333"), (9, "0.333333333")):
+        path = tmp_path / f"{digits}.csv"
+        write_missing_csv(path, ("iteration", "x"), lambda: [(120_000, 1 / 3)], digits)
+        assert path.read_text() == f"iteration,x\n120000,{text}\n"
+
+
+def test_a_table_whose_making_fails_is_not_begun(tmp_path):
+    with pytest.raises(FloatingPointError):
+        write_missing_csv(tmp_path / "one.csv", ("x",), lambda: [(math.sqrt(2),), _diverged()])
+    assert not list(tmp_path.iterdir())
+
+
+def _diverged():
+    raise FloatingPointError("diverged")
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import nbformat
 import yaml
 from build_book import execute_stale
 from nbformat.v4 import new_code_cell
-from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, read_page, toc_pages
+from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, read_page, toc_pages, with_a_kernel
 from student import instructor_notebook
 
 FOLDER = ROOT / "_build" / "notebooks"
@@ -129,7 +130,8 @@ def check(pages: list[str], folder: Path = FOLDER, root: Path = ROOT) -> None:
             notebook.metadata.kernelspec["language"] = "python"
             small = parameterize_notebook(notebook, sizes[page])
             nbformat.write(small, work / f"{page}.ipynb")
-            run(page, empty / "bin" / "jupyter-execute", f"--timeout={CELL_TIMEOUT}", f"{page}.ipynb")
+            command = (empty / "bin" / "jupyter-execute", f"--timeout={CELL_TIMEOUT}", f"{page}.ipynb")
+            with_a_kernel(partial(run, page, *command))
             print(f"{page}: runs where nothing was installed", flush=True)
 
 

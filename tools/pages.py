@@ -5,8 +5,9 @@ import json
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import jupytext
 import nbformat
@@ -25,6 +26,20 @@ ENVIRONMENT = {
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung."""
+
+
+KERNEL_LOST = "Kernel died before replying to kernel_info"
+"""What Jupyter says of a kernel that did not come up.
+
+A kernel is told on which ports to listen before it listens. One that starts at the same moment, or any other
+program, may take one of them in between; then the kernel dies, through no fault of the page.
+"""
+
+KERNEL_ATTEMPTS = 4
+"""How often a kernel is started before that counts as a failure."""
+
+
+Result = TypeVar("Result")
 
 
 class PageError(Exception):
@@ -103,6 +118,17 @@ def page_key(notebook: nbformat.NotebookNode, library: str) -> str:
     return hashlib.sha256(json.dumps([library, cells]).encode()).hexdigest()
 
 
+def with_a_kernel(run: Callable[[], Result]) -> Result:
+    """Run what starts a kernel, and again if the kernel did not come up, at most `KERNEL_ATTEMPTS` times."""
+    for _ in range(KERNEL_ATTEMPTS - 1):
+        try:
+            return run()
+        except Exception as error:
+            if KERNEL_LOST not in str(error):
+                raise
+    return run()
+
+
 def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> nbformat.NotebookNode:
     """Run a notebook through papermill in an empty folder, and return it with its results.
 
@@ -113,8 +139,9 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> 
     from papermill.exceptions import PapermillExecutionError
 
     Path(ENVIRONMENT["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)  # or IPython warns, in the page
-    with tempfile.TemporaryDirectory() as folder:
-        try:
+
+    def once() -> nbformat.NotebookNode:
+        with tempfile.TemporaryDirectory() as folder:
             return execute_notebook(
                 notebook,
                 None,
@@ -124,5 +151,8 @@ def execute(notebook: nbformat.NotebookNode, parameters: dict | None = None) -> 
                 execution_timeout=CELL_TIMEOUT,
                 extra_arguments=["--log-level=CRITICAL"],
             )
-        except PapermillExecutionError as error:
-            raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None
+
+    try:
+        return with_a_kernel(once)
+    except PapermillExecutionError as error:
+        raise PageError(f"code cell {error.exec_count} failed:\n{error}") from None

@@ -10,17 +10,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from enn_lib.peers.catalogue import PEERS
-from enn_lib.peers.training import PeerConfig, train_peer
-from enn_lib.storage import read_json, save_tensors, write_json
+from enn_lib.argon import Scales
+from enn_lib.force_field import ForceField
+from enn_lib.peers.catalogue import PEERS, build_peer
+from enn_lib.peers.training import PeerConfig, force_field, train_peer
+from enn_lib.storage import load_tensors, read_json, save_tensors, write_json
 from enn_lib.training import provenance
 
 SHIPPED_PEERS = Path(__file__).parents[1] / "studies" / "peers"
 
-SECONDS = 40.0
+SECONDS = 30.0
 """Processor time of a run, if the command is not told otherwise."""
 
-TRIALS = (("soap", 0.003), ("adam", 0.003))
+TRIALS = (("soap", 0.003), ("adam", 0.003), ("soap", 0.01), ("adam", 0.001))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
 
 SEEDS = (0, 1, 2)
@@ -67,8 +69,8 @@ def plan(folder: Path, seconds: float = SECONDS) -> list[PeerConfig]:
         return waiting
     records = read_records(folder)
     chosen = {peer: PeerConfig(**best_trial(records, peer, seconds)["config"]) for peer in PEERS}
+    wanted += [replace(config, seed=seed) for seed in SEEDS for config in chosen.values()]
     for seed in SEEDS:
-        wanted += [replace(config, seed=seed) for config in chosen.values()]
         wanted += [replace(chosen[peer], seed=seed, n_train=n) for n in SIZES[:-1] for peer in EFFICIENCY]
     return [config for config in wanted if not (folder / f"{config.file}.json").exists()]
 
@@ -144,3 +146,17 @@ def load_peers(folder: Path = SHIPPED_PEERS) -> dict[str, dict[int, list[Record]
             if found := [record for record in records if record["config"] in wanted]:
                 study[peer][n_train] = found
     return study
+
+
+def load_peer(peer: str, folder: Path = SHIPPED_PEERS) -> ForceField:
+    """The chosen trial of a model, in float64, as it is used: averaged over S4 if the catalogue says so.
+
+    Raises:
+        ValueError: if there is no model of this name, or no time at which every model has a trial.
+    """
+    model = build_peer(peer)
+    records = read_records(folder)
+    best = best_trial(records, peer, longest_time(records))
+    weights, _ = load_tensors(folder / f"{PeerConfig(**best['config']).file}.safetensors")
+    model.load_state_dict(weights)
+    return force_field(peer, model.double(), Scales(**best["scales"]))

@@ -2,12 +2,12 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from enn_lib.argon import ArgonData, Configurations, generate_data
+from enn_lib.argon import Configurations, Scales, generate_data
 from enn_lib.evaluation import predict
 from enn_lib.force_field import ForceField
 from enn_lib.groups import equivariance_error, random_element
@@ -22,7 +22,7 @@ N_VALIDATION, N_TEST = 2000, 5000
 """How many of the validation and test configurations are used; an average over S4 costs 24 evaluations."""
 
 CHECKS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""The shares of the time after which the validation error is measured."""
+"""The shares of the time after which the validation error is measured, and the best weights kept."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def rmsd(force_field: ForceField, configurations: Configurations) -> float:
     return error.square().mean().sqrt().item()
 
 
-def force_field(name: str, model: nn.Module, data: ArgonData) -> ForceField:
+def force_field(name: str, model: nn.Module, scales: Scales) -> ForceField:
     """A trained model as it is used: averaged over permutations if the catalogue says so."""
-    plain = PeerForceField(model, data.scales)
+    plain = PeerForceField(model, scales)
     return PermutationAverage(plain) if PEERS[name].average else plain
 
 
@@ -122,18 +122,20 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
 
     The time is the processor's, of this process, for the steps alone: data, validation and test are not
     counted, and neither are other programs that make the machine slow. The learning rate follows the
-    time, so that it arrives at zero at its end however fast the machine is.
+    time, so that it arrives at zero at its end however fast the machine is. The weights of the check
+    with the least validation error are kept: with few configurations that is not the last.
 
     Args:
         config: of the run.
         max_steps: stop after so many; for tests.
 
     Returns:
-        The model, and what was measured. That is ``parameters``; ``steps``, ``epochs`` and ``seconds``;
-        ``history``, rows of seconds, step and validation RMSD of the model alone; and of the model as it is
-        used, so averaged over permutations if the catalogue says so, ``validation_rmsd`` on `N_VALIDATION`
-        and ``test_rmsd`` on `N_TEST` configurations (eV/Å; None if the run diverged), ``equivariance_error``
-        by group and ``inference_seconds`` (of processor time for 500 configurations).
+        The model, and what was measured. That is ``scales`` of the data, Å and eV/Å; ``parameters``;
+        ``steps``, ``epochs`` and ``seconds``; ``history``, rows of seconds, step and validation RMSD of the
+        model alone; and of the model as it is used, so averaged over permutations if the catalogue says so,
+        ``validation_rmsd`` on `N_VALIDATION` and ``test_rmsd`` on `N_TEST` configurations (eV/Å; None if
+        the run diverged), ``equivariance_error`` by group and ``inference_seconds`` (of processor time for
+        500 configurations).
 
     Raises:
         ValueError: if a setting is out of range.
@@ -158,6 +160,7 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
     plain = PeerForceField(model, data.scales)
     history: list[list[float]] = []
     checks = list(CHECKS)
+    least, kept = math.inf, model.state_dict()
     spent, step, diverged = 0.0, 0, False
     while spent < config.seconds and not diverged and step != max_steps:
         began = time.process_time()
@@ -176,8 +179,15 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
         diverged = not loss.isfinite().item()
         if spent >= checks[0] * config.seconds and not diverged:
             checks = [share for share in checks if spent < share * config.seconds] or [math.inf]
-            history.append([round(spent, 2), step, rmsd(plain, few)])
+            error = rmsd(plain, few)
+            diverged = not math.isfinite(error)
+            history += [] if diverged else [[round(spent, 2), step, error]]
+            if error < least:
+                least = error
+                kept = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(kept)
     measured = {
+        "scales": asdict(data.scales),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": step,
         "epochs": step * batch / config.n_train,
@@ -188,7 +198,7 @@ def train_peer(config: PeerConfig, *, max_steps: int | None = None) -> tuple[nn.
     }
     if diverged:
         return model, measured
-    field = force_field(config.peer, model, data)
+    field = force_field(config.peer, model, data.scales)
     test = Configurations(data.test.positions[:N_TEST], data.test.forces[:N_TEST])
     measured["validation_rmsd"] = rmsd(field, few)
     began = time.process_time()
