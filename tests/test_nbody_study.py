@@ -154,13 +154,13 @@ def test_a_budget_that_is_spent_begins_nothing(tmp_path, done):
 
 def test_a_trial_that_diverged_is_not_chosen_and_all_have_to_be_there():
     records = [
-        {"config": asdict(config), "validation_error": error}
-        for config, error in zip(trials("enn", 8.0), (None, 0.2, 0.1), strict=True)
+        {"config": asdict(config), "validation_error": 0.3 - 0.01 * k}
+        for k, config in enumerate(trials("enn", 8.0))
     ]
-    assert chosen(records, "enn", 8.0) == TRIALS[2]
-    assert chosen(records[:2], "enn", 8.0) is None
-    records[2]["validation_error"] = None
-    assert chosen(records, "enn", 8.0) == TRIALS[1]
+    assert chosen(records, "enn", 8.0) == TRIALS[-1]
+    assert chosen(records[:-1], "enn", 8.0) is None
+    records[-1]["validation_error"] = None
+    assert chosen(records, "enn", 8.0) == TRIALS[-2]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

@@ -40,7 +40,7 @@ SECONDS = 120.0
 TRIAL = 0.25
 """The share of that time which each trial of an optimiser gets."""
 
-TRIALS = (("adam", 0.01), ("adam", 0.003), ("soap", 0.003))
+TRIALS = (("adam", 0.03), ("adam", 0.01), ("adam", 0.003), ("soap", 0.01), ("soap", 0.003))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
 
 SEEDS = (0, 1, 2)
