@@ -44,6 +44,7 @@ def small_data(monkeypatch):
         return Systems(x, v, q, x + 0.8 * v)
 
     monkeypatch.setattr("enn_lib.nbody.training.float_systems", systems)
+    return systems
 
 
 # A run
@@ -81,9 +82,7 @@ def test_a_run_ends_when_its_time_is_over_has_learned_and_returns_its_best(small
     assert measured["best_step"] == steps[errors.index(min(errors))]
     assert measured["validation_error"] == min(errors) < errors[0]
     # Not of the last step, unless that was the best.
-    from enn_lib.nbody.training import float_systems as data
-
-    assert mean_squared_error(model, data("validation")) == pytest.approx(min(errors))
+    assert mean_squared_error(model, small_data("validation")) == pytest.approx(min(errors))
     assert measured["epochs"] == measured["steps"]
 
 

@@ -34,10 +34,10 @@ The linear model is x + v t with t learned. All were trained by its authors, for
 LATER = {"Clifford algebra network": 0.0035}
 """The least error that we have found printed, by Liu, Ruhe and Forré (2024), in their abstract."""
 
-SECONDS = 120.0
+SECONDS = 60.0
 """Processor time of a run, if the command is not told otherwise."""
 
-TRIAL = 0.25
+TRIAL = 0.5
 """The share of that time which each trial of an optimiser gets."""
 
 TRIALS = (("adam", 0.03), ("adam", 0.01), ("adam", 0.003), ("soap", 0.01), ("soap", 0.003))
