@@ -27,7 +27,7 @@ CHECKS = 30
 """How often the validation error is measured, at equal times."""
 
 LONGEST = 1.0
-"""Gradients are shortened to this norm: one close encounter can give more than all other systems together."""
+"""Gradients are shortened to this norm, as one close encounter can give more than all other systems."""
 
 
 @dataclass(frozen=True)
