@@ -18,7 +18,10 @@ from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
 from enn_lib.molecule.reference import make_data
 from enn_lib.molecule.study import STEPS, run_molecule
-from enn_lib.peers.study import SECONDS, run_peers
+from enn_lib.nbody.study import SECONDS as NBODY_SECONDS
+from enn_lib.nbody.study import run_nbody
+from enn_lib.peers.study import SECONDS as PEERS_SECONDS
+from enn_lib.peers.study import run_peers
 from enn_lib.reproduce import FIGURES, Experiment, reproduce
 from enn_lib.runs import SHIPPED, load_run, shipped_runs
 from enn_lib.storage import read_json
@@ -218,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
         run_peers,
         "train the ENN and other models at equal parameters and equal time",
         option="seconds",
-        default=SECONDS,
+        default=PEERS_SECONDS,
         meaning="processor time of a run",
     )
     command = commands.add_parser(
@@ -238,6 +241,15 @@ def parser() -> argparse.ArgumentParser:
         default=STEPS,
         meaning="of the optimiser in the comparison",
         remark=" Writes the true energy along trajectories, too. Needs the extra molecule (tblite).",
+    )
+    add_study(
+        commands,
+        "nbody",
+        run_nbody,
+        "train the ENN and EGNN on the benchmark of five charged particles",
+        option="seconds",
+        default=NBODY_SECONDS,
+        meaning="processor time of a run",
     )
     command = commands.add_parser(
         "export",

@@ -16,23 +16,30 @@ class EGNNLayer(nn.Module):
         h_i &\leftarrow h_i + \phi_h\Big(h_i, \sum_{j \ne i} m_{ij}\Big)
 
     With SiLU, a residual in h and a last weight of phi_x that starts a thousand times smaller, all as in
-    the published code.
+    the published code. Attributes of the edges, where there are any, are further arguments of phi_e.
     """
 
-    def __init__(self, features: int):
+    def __init__(self, features: int, attributes: int = 0):
         """Make it, all its networks `features` wide, from torch's global generator."""
         super().__init__()
-        self.edge = nn.Sequential(mlp(2 * features + 1, features, features), nn.SiLU())
+        self.edge = nn.Sequential(mlp(2 * features + 1 + attributes, features, features), nn.SiLU())
         self.node = mlp(2 * features, features, features)
         self.coordinate = mlp(features, features, 1, last_bias=False)
         nn.init.xavier_uniform_(self.coordinate[-1].weight, gain=0.001)
 
-    def forward(self, h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features ``(..., N, F)`` and coordinates ``(..., N, 3)`` to the same shapes."""
+    def forward(self, h: Tensor, x: Tensor, attributes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map features ``(..., N, F)`` and coordinates ``(..., N, 3)`` to the same shapes.
+
+        Args:
+            h: the features.
+            x: the coordinates.
+            attributes: of the edges, ``(..., N, N - 1, attributes)``, by receiver and then as `neighbours`.
+        """
         difference = -edge_vectors(x)  # x_i - x_j
         squared = difference.square().sum(dim=-1, keepdim=True)
         others = h[..., neighbours(x.shape[-2]), :]
-        message = self.edge(torch.cat((h.unsqueeze(-2).expand_as(others), others, squared), dim=-1))
+        known = (h.unsqueeze(-2).expand_as(others), others, squared)
+        message = self.edge(torch.cat(known if attributes is None else (*known, attributes), dim=-1))
         x = x + (difference * self.coordinate(message)).mean(dim=-2)
         return h + self.node(torch.cat((h, message.sum(dim=-2)), dim=-1)), x
 
