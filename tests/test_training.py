@@ -157,6 +157,34 @@ def test_fewer_configurations_are_the_first_ones(small_config):
     assert few._batch()[0].equal(data.train.inputs(data.scales)[:10])
 
 
+def test_configurations_are_drawn_by_a_power_of_their_largest_distance(small_config):
+    trainer = make_trainer(
+        replace(small_config, n_train=20, batch_size=20, relabel=False, sampling_power=4.0)
+    )
+    data = generate_data(200)
+    chances = torch.cdist(*2 * [data.train.positions[:20]]).amax(dim=(-1, -2)) ** -4
+    inputs = data.train.inputs(data.scales)[:20].flatten(1)
+    counts = torch.zeros(20)
+    for _ in range(1000):
+        drawn = trainer._batch()[0].flatten(1)
+        counts += (drawn.unsqueeze(1) == inputs).all(dim=-1).sum(dim=0)
+        trainer.iteration += 1
+    assert counts.sum() == 20_000
+    expected = 20_000 * chances / chances.sum()
+    assert (expected.max() / expected.min()) > 5
+    # Poisson's standard deviation, five times
+    assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
+
+
+def test_a_drawn_configuration_keeps_its_forces(small_config):
+    data = generate_data(200)
+    trainer = make_trainer(replace(small_config, relabel=False, sampling_power=4.0))
+    inputs, targets = trainer._batch()
+    which = (inputs.flatten(1).unsqueeze(1) == data.train.inputs(data.scales).flatten(1)).all(dim=-1)
+    assert which.sum(dim=1).eq(1).all()
+    assert targets.equal(data.train.targets(data.scales)[which.int().argmax(dim=1)])
+
+
 # The optimisers and their rates
 
 
@@ -279,6 +307,16 @@ def test_training_stopped_after_every_iteration_ends_bit_for_bit_where_one_never
     while train(config, tmp_path / "stopped", max_minutes=0).iteration < config.iterations:
         sessions += 1
     assert sessions == 8
+    assert_same_weights(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_stopped_training_with_drawn_batches_ends_bit_for_bit_where_one_never_stopped_does(
+    small_config, tmp_path
+):
+    config = replace(small_config, iterations=8, sampling_power=6.0)
+    train(config, tmp_path / "straight")
+    while train(config, tmp_path / "stopped", max_minutes=0).iteration < config.iterations:
+        pass
     assert_same_weights(tmp_path / "stopped", tmp_path / "straight")
 
 
@@ -459,6 +497,10 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"widths": [6, 5, 3]}, r"widths: got \(6, 5, 3\), wanted 6 relative vectors in and 4 forces out"),
         ({"widths": [6, 2.5, 4]}, r"widths: got \(6, 2\.5, 4\), wanted a list of whole numbers"),
         ({"optimiser": "fire"}, "batch_size: got 500, wanted null with FIRE"),
+        (
+            {"batch_size": None, "sampling_power": 4.0},
+            "sampling_power: got 4, wanted 0 with the whole batch, all of it",
+        ),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(values, message):
