@@ -278,8 +278,9 @@ class Trainer:
             wanted = f"{workers.size} to n_train = {n_train}"
             raise ValueError(f"batch_size: got {self.batch_size}, wanted {wanted}")
         self._order = torch.arange(n_train)
-        chances = pair_distances(train.positions).amax(dim=-1) ** -config.sampling_power
-        self._cumulative = (chances / chances.sum()).cumsum(dim=0)
+        if config.sampling_power:
+            chances = pair_distances(train.positions).amax(dim=-1) ** -config.sampling_power
+            self._cumulative = (chances / chances.sum()).cumsum(dim=0)
         self._squared_error = compile_if_possible(self._eager_squared_error, config.compile, workers.device)
 
     def _eager_squared_error(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -291,20 +292,26 @@ class Trainer:
         """Whole batches in the training data; what is left over waits for the next shuffle."""
         return len(self._order) // self.batch_size
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """This process's share of the batch of the present iteration."""
-        inputs, targets = self._train
+    def _rows(self) -> Tensor | None:
+        """Which configurations are in the batch of the present iteration; None for all as they are."""
         if self.config.sampling_power:
             drawn = torch.rand(self.batch_size, dtype=self._cumulative.dtype, generator=self._generator)
             # Rounding may leave the last sum a little below 1.
-            rows = torch.searchsorted(self._cumulative, drawn).clamp_(max=len(self._order) - 1)
-            inputs, targets = inputs[rows.to(inputs.device)], targets[rows.to(inputs.device)]
-        elif self.batch_size < len(self._order):
-            place = self.iteration % self.batches_per_epoch
-            if place == 0:
-                self._order = torch.randperm(len(self._order), generator=self._generator)
-            rows = self._order[place * self.batch_size : (place + 1) * self.batch_size]
-            inputs, targets = inputs[rows.to(inputs.device)], targets[rows.to(inputs.device)]
+            return torch.searchsorted(self._cumulative, drawn).clamp_(max=len(self._order) - 1)
+        if self.batch_size == len(self._order):
+            return None
+        place = self.iteration % self.batches_per_epoch
+        if place == 0:
+            self._order = torch.randperm(len(self._order), generator=self._generator)
+        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """This process's share of the batch of the present iteration."""
+        inputs, targets = self._train
+        rows = self._rows()
+        if rows is not None:
+            rows = rows.to(inputs.device)
+            inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
             g = torch.randint(len(S4), (), generator=self._generator).item()
             inputs, targets = relabel(inputs, targets, g)
