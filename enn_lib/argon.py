@@ -205,6 +205,11 @@ def smallest_distance(positions: Tensor) -> Tensor:
     return pair_distances(positions).amin(dim=-1)
 
 
+def largest_distance(positions: Tensor) -> Tensor:
+    """The largest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
+    return pair_distances(positions).amax(dim=-1)
+
+
 def scales_of(configurations: Configurations) -> Scales:
     """The standard deviations over all components, of relative vectors (Eq. 41) and of forces (sec. 4.1)."""
     return Scales(

@@ -8,8 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from enn_lib.argon import ARGON, ARGON_MASS
-from enn_lib.diagnostics import largest_distance
+from enn_lib.argon import ARGON, ARGON_MASS, largest_distance
 from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, per_atom, simulate
 from enn_lib.evaluation import predict
 from enn_lib.force_field import ForceField

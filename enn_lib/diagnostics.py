@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from enn_lib.argon import Configurations, check_positions, pair_distances, smallest_distance
+from enn_lib.argon import Configurations, check_positions, largest_distance, smallest_distance
 from enn_lib.conservative import antisymmetric_share, force_jacobian
 from enn_lib.force_field import ForceField
 
@@ -64,11 +64,6 @@ def diagnose(force_field: ForceField, positions: Tensor) -> StaticDiagnosis:
         net_force=net_force(forces).square().mean().sqrt().item(),
         net_torque=net_torque(positions, forces).square().mean().sqrt().item(),
     )
-
-
-def largest_distance(positions: Tensor) -> Tensor:
-    """The largest pair distance, Å, of each configuration: ``(..., atoms, n)`` -> ``(...)``."""
-    return pair_distances(positions).amax(dim=-1)
 
 
 @dataclass(frozen=True)

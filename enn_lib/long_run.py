@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_lib.argon import ARGON, generate_data, smallest_distance
+from enn_lib.argon import ARGON, generate_data, largest_distance, smallest_distance
 from enn_lib.chaos import Watched, deviation_without_amplification, energy_drift
 from enn_lib.conservative import EnergyENN, EnergyForceField
-from enn_lib.diagnostics import TrainingRange, largest_distance
+from enn_lib.diagnostics import TrainingRange
 from enn_lib.dynamics import (
     PAPER_POSITIONS,
     Trajectory,

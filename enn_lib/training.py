@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from enn_lib.activations import Identity, VectorSoftsign
-from enn_lib.argon import ArgonData, Configurations, generate_data, pair_distances
+from enn_lib.argon import ArgonData, Configurations, generate_data, largest_distance
 from enn_lib.distributed import ALONE, Workers
 from enn_lib.fire import FIRE, Order
 from enn_lib.network import ENN, PAPER_WIDTHS
@@ -279,7 +279,7 @@ class Trainer:
             raise ValueError(f"batch_size: got {self.batch_size}, wanted {wanted}")
         self._order = torch.arange(n_train)
         if config.sampling_power:
-            chances = pair_distances(train.positions).amax(dim=-1) ** -config.sampling_power
+            chances = largest_distance(train.positions) ** -config.sampling_power
             self._cumulative = (chances / chances.sum()).cumsum(dim=0)
         self._squared_error = compile_if_possible(self._eager_squared_error, config.compile, workers.device)
 

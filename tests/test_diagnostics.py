@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from enn_lib.argon import ARGON, generate_data, sample_positions
-from enn_lib.diagnostics import TrainingRange, diagnose, largest_distance, net_force, net_torque
+from enn_lib.argon import ARGON, generate_data, largest_distance, sample_positions
+from enn_lib.diagnostics import TrainingRange, diagnose, net_force, net_torque
 
 
 @pytest.fixture(scope="module")
