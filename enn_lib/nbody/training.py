@@ -116,7 +116,7 @@ def train_model(config: NBodyConfig, *, max_steps: int | None = None) -> tuple[n
         max_steps: stop after so many; for tests.
 
     Returns:
-        The network as it was best on validation, and what was measured: ``parameters``; ``steps``,
+        The network as it was best on validation, and what was measured. That is ``parameters``; ``steps``,
         ``epochs`` and ``seconds``; ``history``, rows of seconds, step and validation error; ``best_step``;
         ``validation_error`` and ``test_error``, mean squared errors at it (None if the run diverged before
         the first was taken); ``equivariance_error`` by group.
