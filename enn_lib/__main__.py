@@ -10,6 +10,7 @@ import torch
 from enn_lib.benchmark_study import run_benchmarks
 from enn_lib.choices import run_choices
 from enn_lib.distributed import is_first_process, join
+from enn_lib.drawing import run_drawing
 from enn_lib.evaluation import write_metrics
 from enn_lib.export import export_run
 from enn_lib.finish import run_finishes
@@ -195,6 +196,7 @@ def parser() -> argparse.ArgumentParser:
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
         ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
+        ("drawing", run_drawing, "train with batches that hold compact configurations more often"),
         ("finish", run_finishes, "go on from trained weights with L-BFGS, and with Muon"),
         ("long-run", run_long, "follow the energy over 100,000 steps under every force field"),
     ):
