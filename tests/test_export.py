@@ -52,8 +52,21 @@ def test_it_is_read_where_this_package_cannot_be_imported(tmp_path):
 
 
 def test_the_command_says_how_to_read_the_file(tmp_path, capsys):
-    assert main(["export", "softened", str(tmp_path / "a.pt2"), "--alone"]) == 0
+    assert main(["export", "softened", str(tmp_path / "a.pt2")]) == 0
     assert "torch.export.load(" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "average"), [([], True), (["--alone"], False)])
+def test_the_command_writes_the_average_unless_the_network_alone_is_wanted(
+    option, average, exported, tmp_path
+):
+    file = tmp_path / "a.pt2"
+    assert main(["export", "softened", str(file), *option]) == 0
+    forces = [
+        module(sample_positions(2, seed=4))
+        for module in (torch.export.load(file).module(), exported[average])
+    ]
+    torch.testing.assert_close(*forces, rtol=1e-12, atol=1e-14)
 
 
 def test_another_suffix_is_refused(tmp_path, capsys):
