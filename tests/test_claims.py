@@ -283,14 +283,27 @@ def test_stored_metrics_are_used_only_for_the_steps_they_are_about(evidence):
 
 def test_the_differences_from_the_paper_are_named():
     assert differences(Config(optimiser="fire", batch_size=None)) == []
-    found = differences(Config(optimiser="muon", relabel=True, softening=0.1, n_train=100, widths=(6, 5, 4)))
+    fire = Config(optimiser="fire", batch_size=None, fire_order="semi_implicit")
+    assert differences(fire) == ["the velocity first in Step 4"]
+    drawn = {"relabel": True, "sampling_power": 6.0}
+    found = differences(Config(optimiser="muon", softening=0.1, n_train=100, widths=(6, 5, 4), **drawn))
     assert found == [
         "Muon on batches of 500",
         "atoms relabelled",
+        "compact configurations drawn more often",
         "unit vectors softened by 0.1",
         "other widths",
         "fewer data",
     ]
+
+
+@pytest.mark.parametrize("order", ["appendix", "semi_implicit"])
+def test_what_fire_does_in_another_order_is_a_change(evidence, order):
+    config = Config(optimiser="fire", batch_size=None, fire_order=order)
+    other = replace(evidence, protocol=replace(evidence.protocol, config=config))
+    (attempt,) = other.of_protocol(0.0)
+    assert attempt.is_change == (order != "appendix")
+    assert ("velocity first" in attempt.how) == attempt.is_change
 
 
 def test_steps_that_do_not_rise_are_refused(evidence):
