@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from enn_lib.argon import Configurations, generate_data
-from enn_lib.diagnostics import largest_distance
+from enn_lib.argon import Configurations, generate_data, largest_distance
 from enn_lib.evaluation import rmsd
 from enn_lib.force_field import ForceField, NetworkForceField
 from enn_lib.permutation import PermutationAverage
