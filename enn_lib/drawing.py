@@ -37,8 +37,9 @@ BASE = Config(
 """The literal network, Muon, batches of 250, atoms relabelled."""
 
 COLUMNS = ("from", "to", "training", "validation", "network", "s4_average")
-"""The columns of a table: the ends of a bin in Å, how many training and validation configurations are in it,
-and the root mean square errors of a force component, eV/Å, on the latter. The last row is that of all."""
+"""The columns of a table, in which a row is a bin of distances. They are its ends in Å, how many training and
+validation configurations are in it, and the root mean square errors of a force component, eV/Å, on the
+latter. The last row is that of all."""
 
 
 def drawn(power: float, seed: int = 0, **changes) -> Config:
