@@ -7,7 +7,6 @@ the bound is ours and stands here as a constant.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 
 import torch
 from ase import Atoms, units
@@ -35,6 +34,7 @@ from enn_lib.dynamics import (
 )
 from enn_lib.evaluation import DYNAMICS_STEPS, evaluate
 from enn_lib.fire import FIRE
+from enn_lib.fire_readings import EVEN_RISE, largest_rise
 from enn_lib.layers import EquivariantLinear
 from enn_lib.network import PAPER_WIDTHS
 from enn_lib.runs import Run
@@ -319,12 +319,14 @@ def sec_4_2_iterations(evidence: Evidence) -> float:
 
 
 @_claim(
-    "sec. 4.2", "no fluctuation of the training loss until the end (points that rise)", TRAINING, Bound(0, 0)
+    "sec. 4.2",
+    "no fluctuation of the training loss until the end (largest rise from point to point)",
+    TRAINING,
+    Bound(at_most=EVEN_RISE),
 )
 def sec_4_2_steady(evidence: Evidence) -> list[Attempt]:
-    """The number of recorded points of FIRE's training loss above the one before."""
-    losses = evidence.protocol.history["training_loss"]
-    return evidence.of_protocol(sum(later > earlier for earlier, later in pairwise(losses)))
+    """By which part FIRE's training loss rises at most from one recorded point to the next."""
+    return evidence.of_protocol(largest_rise(evidence.protocol.history["training_loss"]))
 
 
 @_claim(

@@ -125,6 +125,10 @@ def descend(config: Config) -> list[tuple[float, ...]]:
     return rows
 
 
+EVEN_RISE = 0.02
+"""A rise of the loss by a smaller part is none to the eye on the axis of Fig. 2; so "even" is read here."""
+
+
 def largest_rise(losses: list[float]) -> float:
     """By which part a logged loss rises at most from one row to the next; 0 if it never does."""
     return max([0.0, *(after / before - 1 for before, after in pairwise(losses))])
