@@ -304,6 +304,16 @@ def test_what_fire_does_in_another_order_is_a_change(evidence, order):
     (attempt,) = other.of_protocol(0.0)
     assert attempt.is_change == (order != "appendix")
     assert ("velocity first" in attempt.how) == attempt.is_change
+    assert attempt.how.startswith(f"FIRE, {other.protocol.history['iteration'][-1]:.0f} iterations")
+
+
+@pytest.mark.parametrize(("last", "expected"), [(0.505, True), (0.6, False)])
+def test_a_descent_is_steady_only_if_no_point_lies_much_above_the_one_before(evidence, last, expected):
+    losses = [1.0, 0.5, last]
+    history = {**evidence.protocol.history, "training_loss": losses}
+    other = replace(evidence, protocol=replace(evidence.protocol, history=history))
+    verdict = measure(EXPERIMENT, "sec. 4.2", "fluctuation", other).verdict
+    assert (verdict is not Verdict.NOT_REPRODUCED) == expected
 
 
 def test_steps_that_do_not_rise_are_refused(evidence):
