@@ -113,11 +113,9 @@ class Evidence:
             value: takes metrics and "network" or "s4_average"; returns the value under each reading.
         """
         protocol, reference = self.metrics(self.protocol), self.metrics(self.reference)
-        return [
-            _attempt(self.protocol, value(protocol, "network")),
-            _attempt(self.reference, value(reference, "network")),
-            Attempt(value(reference, "s4_average"), "and averaged over S4", is_change=True),
-        ]
+        alone = _attempt(self.reference, value(reference, "network"))
+        averaged = Attempt(value(reference, "s4_average"), f"{alone.how}, averaged over S4", is_change=True)
+        return [_attempt(self.protocol, value(protocol, "network")), alone, averaged]
 
     def of_protocol(self, value: float) -> list[Attempt]:
         """One attempt: the paper's training, with what of it had to be read otherwise than printed."""
