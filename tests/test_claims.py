@@ -316,6 +316,22 @@ def test_a_descent_is_steady_only_if_no_point_lies_much_above_the_one_before(evi
     assert (verdict is not Verdict.NOT_REPRODUCED) == expected
 
 
+@pytest.mark.parametrize(("ratio", "deciding"), [(1.4, 0), (1.6, 1)])
+def test_the_paper_s_protocol_is_held_to_no_overfitting_before_the_reference_run(evidence, ratio, deciding):
+    def ending(run, ratio):
+        return replace(
+            run, history={**run.history, "training_loss": [1.0, 0.1], "validation_loss": [1, ratio / 10]}
+        )
+
+    runs = {"protocol": ending(evidence.protocol, ratio), "reference": ending(evidence.reference, 1.1)}
+    result = measure(EXPERIMENT, "sec. 4.2", "no overfitting", replace(evidence, **runs))
+    assert result.deciding == deciding
+    assert [list(attempt.readings.values()) for attempt in result.attempts] == [
+        [pytest.approx(ratio)],
+        [pytest.approx(1.1)],
+    ]
+
+
 def test_steps_that_do_not_rise_are_refused(evidence):
     with pytest.raises(ValueError, match=r"steps: got \(20, 10\)"):
         replace(evidence, steps=(20, 10))
