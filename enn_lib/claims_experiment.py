@@ -327,12 +327,12 @@ def sec_4_2_iterations(evidence: Evidence) -> float:
 
 @_claim(
     "sec. 4.2",
-    "no fluctuation of the training loss until the end (largest rise from point to point)",
+    "no fluctuation of the training loss until the end (largest rise above the lowest before)",
     TRAINING,
     Bound(at_most=EVEN_RISE),
 )
 def sec_4_2_steady(evidence: Evidence) -> list[Attempt]:
-    """By which part FIRE's training loss rises at most from one recorded point to the next."""
+    """By which part FIRE's training loss stands at most above the lowest before."""
     return evidence.of_protocol(largest_rise(evidence.protocol.history["training_loss"]))
 
 

@@ -7,7 +7,7 @@ and `load_study` reads the one that comes with the library.
 
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -130,8 +130,11 @@ EVEN_RISE = 0.02
 
 
 def largest_rise(losses: list[float]) -> float:
-    """By which part a logged loss rises at most from one row to the next; 0 if it never does."""
-    return max([0.0, *(after / before - 1 for before, after in pairwise(losses))])
+    """By which part a logged loss stands at most above the lowest before it; 0 if it never rises.
+
+    How often it is logged matters little to this, and much to the rise from one row to the next.
+    """
+    return max(loss / lowest - 1 for loss, lowest in zip(losses, accumulate(losses, min), strict=True))
 
 
 def run_study(folder: Path, names: tuple[str, ...] = tuple(READINGS), **changes) -> None:

@@ -321,7 +321,8 @@ def test_the_runs_of_minutes_took_no_longer_on_two_cores_from_each_seed(kind, se
 
 
 @pytest.mark.parametrize(
-    ("name", "n_train", "iterations"), [("paper", 60_000, 5_000), ("paper-600", 600, 10**6)]
+    ("name", "n_train", "iterations"),
+    [("paper", 60_000, 20_000), ("paper-again", 60_000, 7_000), ("paper-600", 600, 10**6)],
 )
 def test_the_runs_of_fire_follow_the_paper_s_protocol(name, n_train, iterations):
     """FIRE on the whole batch, the printed settings but the velocity first, and no augmentation."""
