@@ -7,14 +7,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_lib.argon import ARGON, generate_data, largest_distance, smallest_distance
+from enn_lib.argon import ARGON, Scales, generate_data, largest_distance, smallest_distance
 from enn_lib.chaos import Watched, deviation_without_amplification, energy_drift
 from enn_lib.conservative import EnergyENN, EnergyForceField
 from enn_lib.diagnostics import TrainingRange
@@ -33,7 +33,7 @@ from enn_lib.force_field import ForceField
 from enn_lib.peers.study import load_peer
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run
-from enn_lib.storage import read_csv, write_missing_csv
+from enn_lib.storage import load_tensors, read_csv, save_tensors, write_missing_csv
 
 SHIPPED_LONG_RUN = Path(__file__).parent / "studies" / "long_run"
 
@@ -73,22 +73,44 @@ PEERS_FOLLOWED = (
 """The models of `enn_lib.peers` that are followed, each as chosen in that study, of equal time."""
 
 
-@cache
-def energy_model(
-    steps: int = ENERGY_STEPS, n_configurations: int = 20_000, seed: int = 0
-) -> EnergyForceField:
-    """A small `EnergyENN`, trained for some seconds as on the page on limits: conservative, less accurate."""
+ENERGY_WEIGHTS = "energy-model.safetensors"
+"""The file of the energy model. Its training is repeated to rounding only, and its motion amplifies that."""
+
+
+def _untrained_energy_model() -> EnergyENN:
+    return EnergyENN((6, 32, 32), 32, softening=0.3)
+
+
+def train_energy_model(path: Path, steps: int = ENERGY_STEPS, n_configurations: int = 20_000) -> None:
+    """Train a small `EnergyENN` for some seconds, as on the page on limits, and write its weights and scales.
+
+    Args:
+        path: of the safetensors file; its folder is made if it does not exist.
+        steps: of the training.
+        n_configurations: of the data, 60 % of which train.
+    """
     data = generate_data(n_configurations)
-    model = EnergyENN((6, 32, 32), 32, softening=0.3, seed=seed)
-    fit(
-        model,
-        data.train.inputs(data.scales),
-        data.train.targets(data.scales),
-        steps=steps,
-        batch_size=500,
-        seed=seed,
+    model = _untrained_energy_model()
+    inputs, targets = data.train.inputs(data.scales), data.train.targets(data.scales)
+    fit(model, inputs, targets, steps=steps, batch_size=500)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scales = {"position_scale": repr(data.scales.position), "force_scale": repr(data.scales.force)}
+    save_tensors(path, model.state_dict(), scales)
+
+
+def energy_model(folder: Path = SHIPPED_LONG_RUN) -> EnergyForceField:
+    """The small `EnergyENN` of a study in float64: conservative, less accurate.
+
+    Raises:
+        FileNotFoundError: if the folder has no such model.
+        ValueError: if its file is damaged.
+    """
+    weights, scales = load_tensors(folder / ENERGY_WEIGHTS)
+    model = _untrained_energy_model()
+    model.load_state_dict(weights)
+    return EnergyForceField(
+        model.to(torch.float64), Scales(float(scales["position_scale"]), float(scales["force_scale"]))
     )
-    return EnergyForceField(model.to(torch.float64), data.scales)
 
 
 def _run(name: str, average: bool) -> ForceField:
@@ -234,16 +256,24 @@ def _drift(energy: Tensor, time: Tensor) -> float:
 def run_long(folder: Path) -> None:
     """Run the study into `folder`, ``<force field>.<measure>.csv`` each; tables that are there stay.
 
+    The energy model is trained first, unless the folder has it.
+
     Args:
         folder: made if it does not exist.
     """
     for measure, (columns, _) in MEASURES.items():
         for name in FIELDS:
-            write_missing_csv(folder / f"{name}.{measure}.csv", columns, partial(_rows, measure, name), 9)
+            write_missing_csv(
+                folder / f"{name}.{measure}.csv", columns, partial(_rows, measure, name, folder), 9
+            )
 
 
-def _rows(measure: str, name: str) -> list[tuple[float, ...]]:
-    return MEASURES[measure][1](FIELDS[name]())
+def _rows(measure: str, name: str, folder: Path) -> list[tuple[float, ...]]:
+    if FIELDS[name] is not energy_model:
+        return MEASURES[measure][1](FIELDS[name]())
+    if not (folder / ENERGY_WEIGHTS).exists():
+        train_energy_model(folder / ENERGY_WEIGHTS)
+    return MEASURES[measure][1](energy_model(folder))
 
 
 def load_long_run(measure: str, folder: Path = SHIPPED_LONG_RUN) -> dict[str, dict[str, list[float]]]:

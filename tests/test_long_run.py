@@ -14,7 +14,9 @@ from enn_lib.dynamics import (
     simulate,
     thermal_velocities,
 )
+from enn_lib.evaluation import force_errors, predict
 from enn_lib.long_run import (
+    ENERGY_WEIGHTS,
     FIELDS,
     GROWTH_STEPS,
     HEAT_STEPS,
@@ -22,12 +24,14 @@ from enn_lib.long_run import (
     N_SAMPLES,
     STEPS,
     TEMPERATURES,
+    energy_model,
     follow,
     grow,
     heat,
     load_long_run,
     outcomes,
     run_long,
+    train_energy_model,
 )
 
 
@@ -169,6 +173,34 @@ def test_a_study_goes_on_with_what_is_missing_and_writes_what_is_lost(tmp_path, 
     assert tables["a"]["step"] == [0, 100, 200]
     assert outcomes(tables["b"])[0].lost == 100
     assert outcomes(tables["a"])[0].lost is None
+
+
+def test_a_study_trains_its_energy_model_once_and_follows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("enn_lib.long_run.FIELDS", {"energy-model": energy_model})
+    monkeypatch.setattr("enn_lib.long_run.MEASURES", {"energy": (("x",), lambda field: [(force_at(field),)])})
+    train_energy_model(tmp_path / ENERGY_WEIGHTS, steps=5, n_configurations=200)
+    run_long(tmp_path)
+    (first,) = load_long_run("energy", tmp_path)["energy-model"]["x"]
+    assert first == pytest.approx(force_at(energy_model(tmp_path)), rel=1e-6)
+    assert first != pytest.approx(force_at(energy_model()), rel=1e-3)
+
+
+def force_at(field):
+    """One component of a force, at the start of sec. 4.3 with an atom moved."""
+    moved = PAPER_POSITIONS.clone()
+    moved[0] *= 0.9
+    return field.forces(moved)[0, 0].item()
+
+
+def test_the_shipped_energy_model_is_what_its_training_gives(tmp_path):
+    """To the spread of a training that is rounded otherwise; its errors and not its weights."""
+    train_energy_model(tmp_path / ENERGY_WEIGHTS)
+    test = generate_data(20_000).test
+    errors = [
+        force_errors(predict(field, test.positions), test)["rmsd_component"]
+        for field in (energy_model(), energy_model(tmp_path))
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=0.3)
 
 
 def test_a_missing_table_is_named(tmp_path):
