@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 
@@ -94,7 +94,8 @@ def read_csv(path: Path) -> dict[str, list[float]]:
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write named tensors and strings as one safetensors file."""
     with replacing(path) as part:
-        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, part, metadata)
+        # Not save_file, which has a temporary file of its own: a kill would leave that beside ours.
+        part.write_bytes(save({name: t.detach().contiguous() for name, t in tensors.items()}, metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

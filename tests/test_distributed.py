@@ -16,14 +16,16 @@ from enn_lib.distributed import ALONE, Workers, choose_device, is_first_process,
 from enn_lib.storage import load_tensors, read_csv, read_json
 from enn_lib.training import Trainer, build_network, compile_if_possible, train
 
-SCRIPT = """
+SCRIPT = r"""
 import json
+import sys
+
 from enn_lib.__main__ import main
 from enn_lib.distributed import join
 
 with join():
     for command in json.load(open("commands.json")):
-        print(main(command))
+        sys.stdout.write(f"{main(command)}\n")  # whole lines, whoever else writes
 """
 
 

@@ -244,3 +244,12 @@ def test_a_foreign_skeleton_is_refused(skeleton, tmp_path):
     save_file({"0": torch.ones(2)}, tmp_path / "file", {"skeleton": skeleton})
     with pytest.raises(ValueError, match="file: not a saved state"):
         load_state(tmp_path / "file")
+
+
+def test_tensors_may_be_read_by_whoever_may_read_a_text(tmp_path):
+    """A temporary file of another program's making would be for its owner alone, and stay after a kill."""
+    save_tensors(tmp_path / "tensors", {"a": torch.ones(2)}, {})
+    (tmp_path / "text").write_text("")
+    modes = {p.name: p.stat().st_mode for p in tmp_path.iterdir()}
+    assert modes["tensors"] == modes["text"]
+    assert len(modes) == 2
