@@ -14,7 +14,7 @@ from enn_lib.drawing import run_drawing
 from enn_lib.evaluation import write_metrics
 from enn_lib.export import export_run
 from enn_lib.finish import run_finishes
-from enn_lib.fire_readings import run_study
+from enn_lib.fire_readings import run_on_all, run_study
 from enn_lib.long_run import run_long
 from enn_lib.matched_cost import run_costs
 from enn_lib.molecule.reference import make_data
@@ -194,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(function=_reproduce)
     for name, function, what in (
         ("fire-study", run_study, "train with FIRE under every reading of the paper"),
+        ("fire-on-all", run_on_all, "train with FIRE on all data under the two recommended readings"),
         ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
         ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
         ("drawing", run_drawing, "train with batches that hold compact configurations more often"),

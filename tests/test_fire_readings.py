@@ -10,8 +10,12 @@ from enn_lib.argon import generate_data
 from enn_lib.fire_readings import (
     COLUMNS,
     DECISIVE,
+    EVEN_RISE,
+    ON_ALL,
     PRINTED,
     READINGS,
+    RECOMMENDED,
+    SHIPPED_ON_ALL,
     SHIPPED_STUDY,
     descend,
     largest_rise,
@@ -91,6 +95,43 @@ def test_the_two_runs_of_the_paper_s_protocol_begin_alike_and_go_apart():
     assert any(others[k] < 0.5 * losses[k] for k in losses.keys() & others.keys())
 
 
+@pytest.fixture(scope="module")
+def on_all():
+    return load_study(SHIPPED_ON_ALL)
+
+
+def test_the_study_on_all_data_has_three_seeds_of_both_readings(on_all):
+    assert list(on_all) == list(RECOMMENDED)
+    for seeds in on_all.values():
+        assert set(seeds) == {0, 1, 2}
+        assert all(h["iteration"][-1] == ON_ALL["iterations"] for h in seeds.values())
+
+
+def test_the_first_rows_on_all_data_come_out_again(on_all):
+    changes = ON_ALL | {"iterations": 3, "compile": False}
+    rows = descend(reading("soft-0.3-ase", 1, **changes))
+    for k, column in enumerate(COLUMNS):
+        tolerance = 0.03 if column == "smallest_norm" else 1e-3
+        shipped = on_all["soft-0.3-ase"][1][column][: len(rows)]
+        assert shipped == pytest.approx([row[k] for row in rows], rel=tolerance), column
+
+
+def test_on_all_data_softened_unit_vectors_descend_evenly_and_further_from_every_seed(on_all):
+    hard, soft = (on_all[name].values() for name in RECOMMENDED)
+    assert all(largest_rise(h["training_loss"]) < EVEN_RISE for h in soft)
+    assert any(largest_rise(h["training_loss"]) > EVEN_RISE for h in hard)
+    assert max(h["training_loss"][-1] for h in soft) < min(h["training_loss"][-1] for h in hard)
+
+
+def test_seed_0_on_all_data_begins_as_the_run_of_the_paper_s_protocol(on_all):
+    history = load_run("paper").history
+    losses = dict(zip(history["iteration"], history["training_loss"], strict=True))
+    found = on_all["semi-implicit"][0]
+    for done, loss in zip(found["iteration"], found["training_loss"], strict=True):
+        if done <= 100 and done in losses:
+            assert loss == pytest.approx(losses[done], rel=1e-5)
+
+
 @pytest.mark.parametrize(("softening", "grows"), [(0.0, True), (0.3, False)])
 def test_rounding_grows_with_hard_unit_vectors_only(softening, grows):
     changes = {"softening": softening, "n_configurations": 500, "iterations": 160, "compile": False}
@@ -164,6 +205,7 @@ def test_a_folder_without_histories_is_refused(tmp_path):
     ("command", "name"),
     [
         ("fire-study", "run_study"),
+        ("fire-on-all", "run_on_all"),
         ("matched-cost", "run_costs"),
         ("choices", "run_choices"),
     ],
