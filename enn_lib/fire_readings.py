@@ -156,10 +156,10 @@ def run_study(folder: Path, names: tuple[str, ...] = tuple(READINGS), **changes)
 
 
 RECOMMENDED = ("semi-implicit", "soft-0.3-ase")
-"""The readings that are followed on all data: the one for the paper's network, and the softened one."""
+"""The readings followed on all data, one with the unit vectors of Eq. 9 and one with softened ones."""
 
 ON_ALL = {"n_configurations": 100_000, "iterations": 1500, "chunk_size": 200}
-"""What the study on all data changes: 60,000 training configurations, past the first fall of the loss."""
+"""The changes of the study on all data (60,000 training configurations, past the first fall of the loss)."""
 
 
 def run_on_all(folder: Path) -> None:
