@@ -13,9 +13,9 @@ export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
 # What looks at the built book; the last ones with the system's Chromium.
-BUILT_BOOK := tests/test_book.py tests/test_browser.py tests/test_first_page.py tests/test_accessibility.py tests/test_pdf.py
+BUILT_BOOK := $(addprefix tests/book/test_,$(addsuffix .py,book browser first_page accessibility pdf))
 
-.PHONY: help setup book preview pdf student notebooks check-notebooks test check-book format clean
+.PHONY: help setup book preview pdf student notebooks check-notebooks test check-lowest check-book format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -47,10 +47,15 @@ notebooks: $(STAMP) ## notebooks to run anywhere, executed, as they are publishe
 check-notebooks: $(STAMP) ## run them in an environment that was empty: all, or PAGES="the-layer forces"
 	@$(BIN)/python tools/notebooks.py --check $(PAGES)
 
-test: $(STAMP) ## style, the library's tests, and every page at small size
+test: $(STAMP) ## style, imports, types, all tests, and every page at small size
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK:%=--ignore=%)
+
+check-lowest: $(STAMP) ## the library alone with the oldest versions it allows, and with TORCH=lowest of torch
+	$(BIN)/python tools/lowest.py $(if $(TORCH),--torch $(TORCH))
 
 check-book: book ## look at the built book: pages, figures, links, live parts in Chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK)

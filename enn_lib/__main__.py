@@ -1,42 +1,29 @@
-"""The command line: ``python -m enn_lib --help`` lists what it can do."""
+"""The command line of the library: ``python -m enn_lib --help`` lists what it can do."""
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from enn_lib.benchmark_study import run_benchmarks
-from enn_lib.choices import run_choices
 from enn_lib.distributed import is_first_process, join
-from enn_lib.drawing import run_drawing
 from enn_lib.evaluation import write_metrics
 from enn_lib.export import export_run
-from enn_lib.finish import run_finishes
-from enn_lib.fire_readings import run_on_all, run_study
-from enn_lib.long_run import run_long
-from enn_lib.matched_cost import run_costs
-from enn_lib.molecule.reference import make_data
-from enn_lib.molecule.study import STEPS, run_molecule
-from enn_lib.nbody.study import SECONDS as NBODY_SECONDS
-from enn_lib.nbody.study import run_nbody
-from enn_lib.peers.study import SECONDS as PEERS_SECONDS
-from enn_lib.peers.study import run_peers
-from enn_lib.reproduce import FIGURES, Experiment, reproduce
-from enn_lib.runs import SHIPPED, load_run, shipped_runs
+from enn_lib.runs import load_run, run_folder, shipped_runs
+from enn_lib.settings import Config
 from enn_lib.storage import read_json
-from enn_lib.training import Config, train
+from enn_lib.training import train
 
 
 def _read_config(named: str) -> Config:
     """The configuration in a file, in a run folder, or of a shipped run."""
-    for source in (Path(named), SHIPPED / named / "config.json", Path(named, "config.json")):
-        if source.is_file():
-            return Config.from_dict(read_json(source))
-    raise FileNotFoundError(
-        f"--config: got {named!r}, wanted a JSON file, a run folder, or one of {', '.join(shipped_runs())}"
-    )
+    path = Path(named)
+    try:
+        file = path if path.is_file() else run_folder(named) / "config.json"
+        return Config.from_dict(read_json(file))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"--config: got {named!r}, wanted a JSON file, a run folder, or one of "
+            + ", ".join(shipped_runs())
+        ) from None
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -83,47 +70,11 @@ def _runs(arguments: argparse.Namespace) -> None:
         )
 
 
-def _reproduce(arguments: argparse.Namespace) -> None:
-    """Write figures of the paper, and say of each where it is."""
-    experiment = Experiment(load_run(arguments.run), load_run("paper"))
-    if arguments.quick:
-        experiment = experiment.small()
-    torch.set_num_threads(1)  # the same sums, and so the same numbers, each time
-    for files in reproduce(experiment, arguments.out, arguments.figure or tuple(FIGURES)):
-        print(*files)
-
-
 def _export(arguments: argparse.Namespace) -> None:
     """Write the force field of a run as one file, and say how it is read."""
     file = export_run(load_run(arguments.run), arguments.file, average=not arguments.alone)
     print(f"{file}: positions (batch, 4, 3) in Å, float64, to forces in eV/Å")
     print(f"read it with: torch.export.load({str(file)!r}).module()")
-
-
-def add_study(
-    commands: argparse._SubParsersAction,
-    name: str,
-    run: Callable[[Path, float | None, float], None],
-    what: str,
-    *,
-    option: str,
-    default: float,
-    meaning: str,
-    remark: str = "",
-) -> None:
-    """Add the command of a study whose runs leave records, and whose one option says how long a run is."""
-    command = commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}, and write a record for each run. Records that the folder "
-        f"holds already stay, so that the same command goes on where it was stopped.{remark}",
-    )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the records")
-    command.add_argument("--budget", type=float, help="begin no run after so many minutes")
-    command.add_argument(
-        f"--{option}", type=type(default), default=default, help=f"{meaning}, {default:g} if not given"
-    )
-    command.set_defaults(function=lambda a: run(a.out, a.budget, getattr(a, option)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -170,91 +121,6 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(function=_runs)
     command = commands.add_parser(
-        "reproduce",
-        help="make the figures of the paper, with their numbers",
-        description="Make the figures of the paper, all or some, from trained runs: figure-N.png, "
-        "figure-N.pdf, and figure-N.csv with the numbers that are drawn, a unit in the name of each column. "
-        "The same command gives the same files again.",
-    )
-    command.add_argument(
-        "--figure", type=int, nargs="+", metavar="N", help="numbers of figures, 1 to 7; all if not given"
-    )
-    command.add_argument(
-        "--quick",
-        action="store_true",
-        help="in seconds: the same runs on 500 test configurations, and 3 samples of 300 steps instead of "
-        "all 20,000, and 10 of 10,000",
-    )
-    command.add_argument(
-        "--run", default="reference", help="whose forces and dynamics are drawn: a shipped run or a folder"
-    )
-    command.add_argument(
-        "--out", type=Path, default=Path("figures"), help="the folder of the files (default: figures)"
-    )
-    command.set_defaults(function=_reproduce)
-    for name, function, what in (
-        ("fire-study", run_study, "train with FIRE under every reading of the paper"),
-        ("fire-on-all", run_on_all, "train with FIRE on all data under the two recommended readings"),
-        ("matched-cost", run_costs, "train with five optimisers at equal numbers of gradients"),
-        ("choices", run_choices, "train with one setting changed at a time, and look for overfitting"),
-        ("drawing", run_drawing, "train with batches that hold compact configurations more often"),
-        ("finish", run_finishes, "go on from trained weights with L-BFGS, and with Muon"),
-        ("long-run", run_long, "follow the energy over 100,000 steps under every force field"),
-    ):
-        command = commands.add_parser(
-            name,
-            help=what,
-            description=f"{what[0].upper()}{what[1:]}, and write a table for each run. Tables that the "
-            "folder holds already stay, so that the same command goes on where it was stopped.",
-        )
-        command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
-        command.set_defaults(function=lambda arguments, run=function: run(arguments.out))
-    command = commands.add_parser(
-        "benchmark",
-        help="measure how fast this machine trains and simulates",
-        description="Measure, in about five minutes on an otherwise idle machine, training beside a "
-        "straightforward program and beside matrix products alone, dynamics beside the analytic force and "
-        "ASE, and two processes beside two threads; write a table for each, over those that are there.",
-    )
-    command.add_argument("--out", required=True, type=Path, help="the folder of the tables")
-    command.set_defaults(function=lambda arguments: run_benchmarks(arguments.out))
-    add_study(
-        commands,
-        "peers",
-        run_peers,
-        "train the ENN and other models at equal parameters and equal time",
-        option="seconds",
-        default=PEERS_SECONDS,
-        meaning="processor time of a run",
-    )
-    command = commands.add_parser(
-        "molecule-data",
-        help="make the data of ammonia by quantum chemistry",
-        description="Sample geometries of ammonia by thermostats, its inversion and a few trajectories, all "
-        "by GFN2-xTB, and write them as one file, in some minutes. Needs the extra molecule (tblite).",
-    )
-    command.add_argument("--out", required=True, type=Path, help="the file to write, ending in .safetensors")
-    command.set_defaults(function=lambda arguments: make_data(arguments.out))
-    add_study(
-        commands,
-        "molecule",
-        run_molecule,
-        "train the networks for ammonia, with and without scalar features",
-        option="steps",
-        default=STEPS,
-        meaning="of the optimiser in the comparison",
-        remark=" Writes the true energy along trajectories, too. Needs the extra molecule (tblite).",
-    )
-    add_study(
-        commands,
-        "nbody",
-        run_nbody,
-        "train the ENN and EGNN on the benchmark of five charged particles",
-        option="seconds",
-        default=NBODY_SECONDS,
-        meaning="processor time of a run",
-    )
-    command = commands.add_parser(
         "export",
         help="write the force field of a run as one .pt2 file",
         description="Write the force field of a run as one file that PyTorch reads without this package, for "
@@ -269,9 +135,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parsed = parser().parse_args(arguments)
+def run(top: argparse.ArgumentParser, arguments: list[str] | None) -> int:
+    """Run a command line; bad input becomes one line on standard error. Returns the exit status."""
+    parsed = top.parse_args(arguments)
     try:
         parsed.function(parsed)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -279,6 +145,11 @@ def main(arguments: list[str] | None = None) -> int:
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    return run(parser(), arguments)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Any force field of this package as an ASE calculator, so that ASE relaxes, heats and analyses with it."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import torch
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
-from ase.optimize.optimize import Optimizer
+
+try:
+    from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+    from ase.optimize.optimize import Optimizer
+except ImportError as error:
+    raise ImportError(f"enn_lib.calculator wants ASE: pip install 'enn-lib[ase]' ({error})") from error
 
 from enn_lib.argon import N_ATOMS
 from enn_lib.force_field import ForceField, NetworkForceField
@@ -21,7 +24,7 @@ class ENNCalculator(Calculator):
     The paper's network gives forces and no energy, and none is made up: asking for one raises
     `PropertyNotImplementedError`. ASE's dynamics need forces only. So do its optimisers without a line
     search (FIRE, BFGS, MDMin), but for the energy they write into their logs: `forces_only` leaves that
-    out. A force field with an ``energy`` of its own, such as `LennardJones` or `EnergyForceField`, gives it.
+    out. A force field with an ``energy`` of its own, such as `LennardJones`, gives it.
 
     Attributes:
         force_field: where the forces come from, eV/Å at positions in Å.
@@ -29,7 +32,7 @@ class ENNCalculator(Calculator):
         n_atoms: how many atoms there must be; None for any number.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["forces"]
+    implemented_properties = ["forces"]  # noqa: RUF012, as ASE has it
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class ENNCalculator(Calculator):
             average: average a run over the 24 numberings of its atoms, so that equal atoms are equal to
                 it (sec. 3.5); a force field is taken as it is.
             symbol: what every atom must be, or each of them in its order; the runs of this package know
-                argon only, and `enn_lib.molecule` ammonia.
+                argon only.
             n_atoms: how many atoms there must be. Runs need four; for a force field None is any number.
 
         Raises:
@@ -93,7 +96,8 @@ class ENNCalculator(Calculator):
                 cell is periodic.
         """
         super().calculate(atoms, properties, system_changes)
-        symbols = self.atoms.get_chemical_symbols()
+        atoms = self.atoms  # a copy of those that were given, or of those of the calculator
+        symbols = atoms.get_chemical_symbols()
         if isinstance(self.symbol, tuple):
             if tuple(symbols) != self.symbol:
                 raise ValueError(
@@ -101,14 +105,14 @@ class ENNCalculator(Calculator):
                 )
         elif strangers := sorted(set(symbols) - {self.symbol}):
             raise ValueError(f"atoms: got {', '.join(strangers)}, wanted {self.symbol} only")
-        if self.n_atoms not in (None, len(self.atoms)):
-            raise ValueError(f"atoms: got {len(self.atoms)} of them, wanted {self.n_atoms}")
-        if self.atoms.pbc.any():
+        if self.n_atoms not in (None, len(atoms)):
+            raise ValueError(f"atoms: got {len(atoms)} of them, wanted {self.n_atoms}")
+        if atoms.pbc.any():
             raise ValueError("atoms: got a periodic cell, wanted atoms in free space")
-        positions = torch.from_numpy(self.atoms.get_positions())
+        positions = torch.from_numpy(atoms.get_positions())
         self.results = {"forces": self.force_field.forces(positions).numpy()}
-        if "energy" in self.implemented_properties:
-            self.results["energy"] = float(self.force_field.energy(positions))
+        if energy := getattr(self.force_field, "energy", None):
+            self.results["energy"] = float(energy(positions))
 
 
 def forces_only(optimiser: type[Optimizer]) -> type[Optimizer]:
@@ -123,7 +127,7 @@ def forces_only(optimiser: type[Optimizer]) -> type[Optimizer]:
         A subclass whose log has the step and the largest force, eV/Å.
     """
 
-    class ForcesOnly(optimiser):
+    class ForcesOnly(optimiser):  # type: ignore[misc, valid-type]
         def log(self, gradient):
             if self.logfile is not None:
                 largest = self.optimizable.gradient_norm(gradient)

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase import units
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_lib.argon import ARGON, ARGON_MASS, LennardJones, check_positions
+from enn_lib.argon import ARGON, ARGON_MASS, BOLTZMANN, LennardJones, check_positions
 from enn_lib.force_field import ForceField
 
-ACCELERATION = units.fs**2
-"""An acceleration of 1 (eV/Å)/u in Å/fs^2."""
+ACCELERATION = 0.009648533290731906
+"""An acceleration of 1 (eV/Å)/u in Å/fs^2, of CODATA 2014, as ASE has it."""
 
 PAPER_POSITIONS = torch.tensor(
     [[3.0, 0.0, 0.1], [-3.0, -0.1, 0.0], [0.1, 2.5, 0.0], [0.0, -2.5, -0.1]], dtype=torch.float64
@@ -156,7 +155,8 @@ def simulate(
         if step % every == 0:
             kept.append((positions, velocities))
     time = torch.arange(len(kept), dtype=torch.float64) * every * dt
-    return Trajectory(time, *(torch.stack(part) for part in zip(*kept, strict=True)), mass)
+    path, speeds = (torch.stack(part) for part in zip(*kept, strict=True))
+    return Trajectory(time, path, speeds, mass)
 
 
 def thermal_velocities(
@@ -191,7 +191,7 @@ def thermal_velocities(
         )
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
     velocities = velocities - velocities.mean(dim=1, keepdim=True)
-    wanted = 1.5 * n_atoms * units.kB * temperature
+    wanted = 1.5 * n_atoms * BOLTZMANN * temperature
     return velocities * (wanted / kinetic_energy(velocities, mass)).sqrt()[:, None, None]
 
 

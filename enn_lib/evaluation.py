@@ -9,8 +9,6 @@ from torch import Tensor
 from enn_lib.argon import ARGON, Configurations, generate_data, smallest_distance
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
 from enn_lib.force_field import ForceField
-from enn_lib.layers import length
-from enn_lib.network import ENN
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import Run
 from enn_lib.storage import write_json
@@ -80,26 +78,6 @@ def force_errors(predicted: Tensor, configurations: Configurations) -> dict:
         "max_abs_error": error.abs().max().item(),
         "by_distance": bins,
     }
-
-
-@torch.no_grad()
-def smallest_hidden_norms(network: ENN, inputs: Tensor) -> Tensor:
-    """How near each configuration comes to a kink: the length of the shortest vector in any hidden layer.
-
-    The unit vectors of Eq. 9 jump where a vector vanishes.
-
-    Args:
-        network: with at least one hidden layer.
-        inputs: ``(N, n, M_0)``, in the dtype of the network.
-
-    Returns:
-        Lengths ``(N,)``, in units of the scaled vectors.
-    """
-    x, smallest = inputs, []
-    for layer in network.layers[:-1]:
-        x = network.activation(layer(x))
-        smallest.append(length(x).amin(dim=(-1, -2)))
-    return torch.stack(smallest).amin(dim=0)
 
 
 def dynamics_errors(

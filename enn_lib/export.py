@@ -5,40 +5,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from enn_lib.argon import N_ATOMS, relative_vectors
-from enn_lib.permutation import S4
+from enn_lib.argon import N_ATOMS
+from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import Run
 from enn_lib.storage import replacing
 
 
-class ExportableForces(nn.Module):
-    """The forces of a run as a module without checks and without Python's choices, so that it can be traced.
+class _Module(nn.Module):
+    """The forces of a run as a module, which can be traced."""
 
-    Attributes:
-        network: the trained `ENN`, in float64.
-        average: whether forces are averaged over the 24 permutations of the atoms (sec. 3.5).
-    """
-
-    def __init__(self, run: Run, *, average: bool = True):
-        """Take a run."""
+    def __init__(self, run: Run, average: bool):
         super().__init__()
-        self.network = run.force_field.network
-        self.scales = run.scales
-        self.average = average
-        self.register_buffer("permutations", S4)
-        self.register_buffer("inverses", S4.argsort(dim=-1))
+        self.network = run.force_field.network  # so that its parameters are the module's
+        self.field = PermutationAverage(run.force_field) if average else run.force_field
 
     def forward(self, positions: Tensor) -> Tensor:
-        """Forces, eV/Å: positions ``(batch, 4, 3)`` in Å, float64 -> the same shape."""
-        if not self.average:
-            return self._forces(positions)
-        forces = self._forces(positions[:, self.permutations])
-        inverses = self.inverses.unsqueeze(-1).expand_as(forces)
-        return forces.gather(-2, inverses).mean(dim=-3)
-
-    def _forces(self, positions: Tensor) -> Tensor:
-        outputs = self.network(relative_vectors(positions) / self.scales.position)
-        return outputs.mT * self.scales.force
+        return self.field.forces(positions)
 
 
 def export_run(run: Run, path: Path, *, average: bool = True) -> Path:
@@ -62,9 +44,7 @@ def export_run(run: Run, path: Path, *, average: bool = True) -> Path:
         raise ValueError(f"file: got {path.name!r}, wanted a name that ends in .pt2")
     example = torch.randn(2, N_ATOMS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(
-        ExportableForces(run, average=average).eval(), (3 * example,), dynamic_shapes=({0: batch},)
-    )
+    program = torch.export.export(_Module(run, average), (3 * example,), dynamic_shapes=({0: batch},))
     # torch insists on the suffix .pt2, which a part does not have; a stream has no name.
     with replacing(path) as part, open(part, "wb") as file:
         torch.export.save(program, file)

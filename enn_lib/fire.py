@@ -82,23 +82,8 @@ class FIRE(torch.optim.Optimizer):
         for name, (value, is_good, wanted) in ranges.items():
             if not is_good:
                 raise ValueError(f"{name}: got {value!r}, wanted a value that is {wanted}")
-        super().__init__(
-            params,
-            {
-                "dt": dt,
-                "dt_max": dt_max,
-                "mass": mass,
-                "n_min": n_min,
-                "f_inc": f_inc,
-                "f_dec": f_dec,
-                "alpha_start": alpha_start,
-                "f_alpha": f_alpha,
-                "order": order,
-                "alpha": alpha_start,
-                "n_positive": 0,
-                "power": 0.0,
-            },
-        )
+        settings = {name: value for name, (value, _, _) in ranges.items()}
+        super().__init__(params, settings | {"alpha": alpha_start, "n_positive": 0, "power": 0.0})
         if len(self.param_groups) != 1:
             raise ValueError(f"params: got {len(self.param_groups)} groups, wanted one")
         for p in self.param_groups[0]["params"]:
@@ -106,7 +91,7 @@ class FIRE(torch.optim.Optimizer):
                 raise TypeError(f"params: got {p.dtype}, wanted real parameters")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Do one turn of Appendix A and return the loss at the parameters before it.
 
         Args:
@@ -123,26 +108,22 @@ class FIRE(torch.optim.Optimizer):
                 self.state[p]["velocity"] = torch.zeros_like(p)
         velocities = [self.state[p]["velocity"] for p in params]
 
-        if group["order"] == "ase":
-            if not is_first:
-                self._adapt(group, forces, velocities)
-            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
-            torch._foreach_add_(params, velocities, alpha=group["dt"])
-            return loss
-
+        if group["order"] == "ase" and not is_first:
+            self._adapt(group, forces, velocities)
         if group["order"] == "appendix":
             torch._foreach_add_(params, velocities, alpha=group["dt"])
-            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
-        else:
-            torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+        torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+        if group["order"] != "appendix":
             torch._foreach_add_(params, velocities, alpha=group["dt"])
-        self._adapt(group, forces, velocities)
+        if group["order"] != "ase":
+            self._adapt(group, forces, velocities)
         return loss
 
     @staticmethod
     def _adapt(group: dict, forces: list[Tensor], velocities: list[Tensor]) -> None:
         """Steps 5 to 8: the power, the mixing, and the two rules for dt."""
-        group["power"] = sum((f * v).sum() for f, v in zip(forces, velocities, strict=True)).item()
+        products = ((f * v).sum() for f, v in zip(forces, velocities, strict=True))
+        group["power"] = sum(products, torch.zeros(())).item()
         # ASE raises N only after it has compared it; see the class's docstring.
         n_compared = group["n_positive"] + (0 if group["order"] == "ase" else 1)
         group["n_positive"] += 1
@@ -162,4 +143,4 @@ class FIRE(torch.optim.Optimizer):
 
 def _norm(tensors: list[Tensor]) -> float:
     """The Euclidean norm of all entries together."""
-    return sum(t.square().sum() for t in tensors).sqrt().item()
+    return sum((t.square().sum() for t in tensors), torch.zeros(())).sqrt().item()

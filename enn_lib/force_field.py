@@ -1,12 +1,14 @@
-"""What dynamics, figures and tests ask of a source of forces, and the network seen as one."""
+"""What dynamics and tests ask of a source of forces, and networks seen as one."""
 
 from copy import deepcopy
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from enn_lib.argon import N_ATOMS, PAIRS, Scales, check_positions, relative_vectors
+from enn_lib.graph import VectorGraphLayer
+from enn_lib.network import ENN
 
 
 @runtime_checkable
@@ -32,7 +34,7 @@ class NetworkForceField:
         ValueError: if the network has another n or other widths at its ends.
     """
 
-    def __init__(self, network: nn.Module, scales: Scales):
+    def __init__(self, network: ENN, scales: Scales):
         if network.n != 3 or (network.widths[0], network.widths[-1]) != (len(PAIRS), N_ATOMS):
             raise ValueError(
                 f"network: got n = {network.n} and widths {network.widths}, wanted n = 3, "
@@ -57,3 +59,47 @@ class NetworkForceField:
         check_positions(positions, N_ATOMS)
         inputs = relative_vectors(positions).to(self.network.dtype) / self.scales.position
         return (self.network(inputs).transpose(-1, -2) * self.scales.force).to(positions.dtype)
+
+
+class GraphForceField:
+    r"""The same equivariant network for every atom, fed with its vector descriptors.
+
+    .. math:: \mathbf F_i = s_F\, \mathrm{ENN}(\mathbf D_i^{(1)}/s_1, \mathbf D_i^{(2)}/s_2, \ldots)
+
+    The forces are equivariant under rotations, reflections, translations and permutations, for any
+    number of atoms. Unlike the network of Eq. 41 and 42 it does not know Newton's third law.
+
+    Attributes:
+        layer: the vector descriptors D.
+        network: as many vectors in as there are descriptors, one out, n = 3.
+        descriptor_scales: s, without unit; ``(descriptors,)``.
+        force_scale: s_F, eV/Å.
+    """
+
+    def __init__(self, layer: VectorGraphLayer, network: ENN, descriptor_scales: Tensor, force_scale: float):
+        count = layer.weight.shape[-1]
+        if network.widths[0] != count or network.widths[-1] != 1 or descriptor_scales.shape != (count,):
+            raise ValueError(
+                f"network, descriptor_scales: got widths {network.widths} and shape "
+                f"{tuple(descriptor_scales.shape)}, wanted ({count}, ..., 1) and ({count},)"
+            )
+        self.layer = layer
+        self.network = network
+        self.descriptor_scales = descriptor_scales
+        self.force_scale = force_scale
+
+    def inputs(self, positions: Tensor) -> Tensor:
+        """The scaled descriptors, ``(..., atoms, 3, descriptors)`` in the dtype of the network."""
+        scaled = self.layer(positions) / self.descriptor_scales.to(positions.dtype)
+        return scaled.to(self.network.dtype)
+
+    @torch.no_grad()
+    def forces(self, positions: Tensor) -> Tensor:
+        """Forces, eV/Å: positions ``(..., atoms, 3)`` in Å -> the same shape and dtype.
+
+        Raises:
+            ValueError: if the shape is wrong or a position is not finite.
+        """
+        check_positions(positions)
+        outputs = self.network(self.inputs(positions)).squeeze(-1)
+        return (outputs * self.force_scale).to(positions.dtype)

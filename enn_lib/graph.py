@@ -1,67 +1,142 @@
 r"""Layers that do not depend on the order of their inputs, or on how many there are (sec. 3.5, Eq. 25 to 35).
 
+Their edge features are radial functions with smooth cutoffs (Eq. 32). Distances may have any shape and any
+unit, Å for atoms. Everything is differentiable as often as its formula is, so that forces and their
+derivatives can be taken through it.
+
 Nodes have positions ``(..., nodes, n)``, real or complex; n = 3 and Å for atoms. All pairs within the
 cutoff are edges; pairs are formed densely, so memory grows as nodes^2.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from enn_lib.layers import check_dtype
-from enn_lib.radial import GaussianRadial
+
+Cutoff = Callable[[Tensor, float], Tensor]
 
 
-class PermutationSum(nn.Module):
-    r"""A weighted sum of vectors, blind to their order within each kind (Eq. 28, 29).
+def polynomial_cutoff(distance: Tensor, cutoff: float, power: int = 3) -> Tensor:
+    r"""The smooth-out function f_c, a polynomial with a continuous second derivative at r_c.
 
-    .. math:: \phi^{(\alpha)}(x_1, ..., x_N) = \sum_\delta \sum_i x_i\, v_{i\delta}\, w_{\delta\alpha}
+    .. math::
+        f_c(r) = 1 - \tfrac{(p+1)(p+2)}{2}\, t^p + p(p+2)\, t^{p+1} - \tfrac{p(p+1)}{2}\, t^{p+2},
+        \qquad t = r / r_c < 1
 
-    With one kind and v = 1 this is Eq. 28. A weight that does not depend on i is all it takes. It maps
-    any number N of vectors to M, and commutes with every unitary operator, because that acts on x alone.
+    and 0 beyond r_c. The value and the first two derivatives vanish at r_c, which is what sec. 3.5 asks
+    for, whatever p is; with p of at least 3 the derivatives vanish at r = 0 as well. It is the envelope of
+    Gasteiger, Groß and Günnemann (*Directional message passing for molecular graphs*, ICLR 2020).
+
+    Args:
+        distance: r, any shape, at least 0.
+        cutoff: r_c, in the unit of `distance`.
+        power: p, at least 3.
+
+    Returns:
+        From 1 to 0, of the shape and dtype of `distance`.
+
+    Raises:
+        ValueError: if `cutoff` is not positive or `power` is less than 3.
+    """
+    _check_cutoff(cutoff)
+    if power < 3:
+        raise ValueError(f"power: got {power}, wanted at least 3")
+    p = power
+    t = (distance / cutoff).clamp_max(1.0)
+    inner = -(p + 1) * (p + 2) / 2 + p * (p + 2) * t - p * (p + 1) / 2 * t * t
+    return torch.where(distance < cutoff, 1 + t**p * inner, 0.0)
+
+
+class GaussianRadial(nn.Module):
+    r"""The edge features of Eq. 32: Gaussians of the distance, times a cutoff.
+
+    .. math:: e^\beta(r) = \exp\left(-\eta^{(\beta)} (r - r_s^{(\beta)})^2\right) f_c(r)
+
+    The case i = j of Eq. 32, where the feature is zero, is the graph layer's business.
 
     Attributes:
-        weight: the parameter w, ``(kinds, out_vectors)``.
+        eta: eta, ``(B,)``, 1 / length^2.
+        centres: r_s, ``(B,)``, a length.
+        cutoff: r_c, a length.
+        cutoff_function: f_c, takes the distance and r_c.
     """
+
+    eta: Tensor
+    centres: Tensor
 
     def __init__(
         self,
-        out_vectors: int,
+        eta: Sequence[float] | Tensor,
+        centres: Sequence[float] | Tensor,
+        cutoff: float,
         *,
-        kinds: int = 1,
-        dtype: torch.dtype | None = None,
-        generator: torch.Generator | None = None,
+        cutoff_function: Cutoff = polynomial_cutoff,
     ):
-        """Make the sum with Gaussian weights of variance 1 / kinds.
-
-        Args:
-            out_vectors: M, how many sums.
-            kinds: how many values delta takes.
-            dtype: float32, float64, complex64 or complex128; the default dtype if not given.
-            generator: the source of randomness; torch's global one if not given.
+        """Make the features from their hyper-parameters, which the paper calls predetermined.
 
         Raises:
-            ValueError: if a number is not positive.
-            TypeError: if `dtype` is none of the four.
+            ValueError: if `eta` and `centres` are not two lists of the same, positive length, an eta is
+                negative, or `cutoff` is not positive.
         """
         super().__init__()
-        _check_counts(out_vectors=out_vectors, kinds=kinds)
-        draw = torch.randn(kinds, out_vectors, dtype=check_dtype(dtype), generator=generator)
-        self.weight = nn.Parameter(draw / math.sqrt(kinds))
+        eta, centres = (torch.as_tensor(values, dtype=torch.float64) for values in (eta, centres))
+        if eta.ndim != 1 or eta.shape != centres.shape or not len(eta) or not (eta >= 0).all():
+            raise ValueError(
+                f"eta, centres: got {eta.tolist()} and {centres.tolist()}, "
+                "wanted two lists of the same length, eta at least 0"
+            )
+        _check_cutoff(cutoff)
+        self.register_buffer("eta", eta, persistent=False)
+        self.register_buffer("centres", centres, persistent=False)
+        self.cutoff = cutoff
+        self.cutoff_function = cutoff_function
 
-    def forward(self, x: Tensor, v: Tensor | None = None) -> Tensor:
-        """Map vectors ``(..., n, N)`` to ``(..., n, out_vectors)``.
+    @classmethod
+    def geometric(
+        cls, count: int, first: float, cutoff: float, *, cutoff_function: Cutoff = polynomial_cutoff
+    ) -> "GaussianRadial":
+        """Features whose centres grow geometrically from `first` to the cutoff, and whose widths follow.
+
+        Each is 1/e of its height at the next centre, so that short distances, where forces are stiff,
+        are resolved more finely than long ones.
 
         Args:
-            x: the vectors.
-            v: their features, ``(..., N, kinds)``; all 1 if not given, which needs one kind.
+            count: B, at least 2; the last centre is one ratio below the cutoff.
+            first: the first centre, positive and less than `cutoff`.
+            cutoff: r_c.
+            cutoff_function: f_c.
 
         Raises:
-            ValueError: if the shape of `v` does not fit.
+            ValueError: if a number is out of range.
         """
-        v = _features(v, x.shape[-1], len(self.weight), x)
-        return x @ (v.to(self.weight.dtype) @ self.weight)
+        if count < 2 or not 0 < first < cutoff:
+            raise ValueError(
+                f"count, first, cutoff: got {count}, {first}, {cutoff}, "
+                "wanted at least 2 and 0 < first < cutoff"
+            )
+        edges = first * (cutoff / first) ** (torch.arange(count + 1, dtype=torch.float64) / count)
+        return cls(1 / edges.diff().square(), edges[:-1], cutoff, cutoff_function=cutoff_function)
+
+    def __len__(self) -> int:
+        """B, how many features."""
+        return len(self.eta)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """Map distances ``(...)`` to features ``(..., B)`` of the same dtype."""
+        r = distance.unsqueeze(-1)
+        eta, centres = self.eta.to(r.dtype), self.centres.to(r.dtype)
+        return torch.exp(-eta * (r - centres).square()) * self.cutoff_function(r, self.cutoff)
+
+    def extra_repr(self) -> str:
+        return f"{len(self)}, cutoff={self.cutoff}, cutoff_function={self.cutoff_function.__name__}"
+
+
+def _check_cutoff(cutoff: float) -> None:
+    if not cutoff > 0:
+        raise ValueError(f"cutoff: got {cutoff}, wanted a positive length")
 
 
 class _GraphLayer(nn.Module):
@@ -95,7 +170,7 @@ class _GraphLayer(nn.Module):
             TypeError: if `dtype` is none of the four.
         """
         super().__init__()
-        _check_counts(out_features=1 if out_features is None else out_features, node_features=node_features)
+        check_counts(out_features=1 if out_features is None else out_features, node_features=node_features)
         dtype = check_dtype(dtype)
         self.radial = radial
         self.activation = nn.Identity() if activation is None else activation
@@ -113,7 +188,7 @@ class _GraphLayer(nn.Module):
         if positions.ndim < 2:
             raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., nodes, n)")
         nodes = positions.shape[-2]
-        v = _features(v, nodes, self.weight.shape[1], positions)
+        v = features_or_ones(v, nodes, self.weight.shape[1], positions)
         u = positions.unsqueeze(-3) - positions.unsqueeze(-2)  # u_ij = u_j - u_i
         squared = (u * u.conj()).real.sum(dim=-1)
         is_zero = squared == 0
@@ -189,8 +264,12 @@ def _product(terms: Tensor, weight: Tensor) -> Tensor:
     return terms.to(dtype) @ weight.flatten(0, 1).to(dtype)
 
 
-def _features(v: Tensor | None, count: int, kinds: int, like: Tensor) -> Tensor:
-    """The node features, or ones."""
+def features_or_ones(v: Tensor | None, count: int, kinds: int, like: Tensor) -> Tensor:
+    """Node features ``(..., count, kinds)``, or ones where there are none.
+
+    Raises:
+        ValueError: if there are none and `kinds` is not 1, or the shape does not fit.
+    """
     if v is None:
         if kinds != 1:
             raise ValueError(f"v: got None, wanted node features (..., {count}, {kinds})")
@@ -200,7 +279,8 @@ def _features(v: Tensor | None, count: int, kinds: int, like: Tensor) -> Tensor:
     return v
 
 
-def _check_counts(**counts: int) -> None:
+def check_counts(**counts: int) -> None:
+    """Raise ValueError, naming the first of the numbers that is not positive."""
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name}: got {value}, wanted a positive number")

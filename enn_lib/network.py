@@ -56,17 +56,18 @@ class ENN(nn.Module):
             raise ValueError(f"n: got {n}, wanted a positive dimension")
         self.n = n
         self.widths = tuple(widths)
-        self.layers = nn.ModuleList(
-            EquivariantLinear(m_in, m_out, softening=softening, dtype=dtype, generator=generator)
-            for m_in, m_out in pairwise(widths)
-        )
+        options: dict = {"softening": softening, "dtype": dtype, "generator": generator}
+        self.layers = nn.ModuleList(self._layer(*sizes, **options) for sizes in pairwise(self.widths))
         self.activation = VectorSoftsign() if activation is None else activation
         self.output_activation = Identity() if output_activation is None else output_activation
+
+    def _layer(self, in_vectors: int, out_vectors: int, **options) -> EquivariantLinear:
+        return EquivariantLinear(in_vectors, out_vectors, **options)
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the parameters, and of what goes in and comes out."""
-        return self.layers[0].stacked.dtype
+        return next(self.parameters()).dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Map vectors ``(..., n, widths[0])`` to ``(..., n, widths[-1])``.
@@ -75,10 +76,16 @@ class ENN(nn.Module):
             ValueError: if the last two dimensions of `x` are not ``(n, widths[0])``.
             TypeError: if `x` has another dtype than the parameters.
         """
-        if x.shape[-2:] != (self.n, self.widths[0]):
-            raise ValueError(f"x: got shape {tuple(x.shape)}, wanted (..., {self.n}, {self.widths[0]})")
+        self._check("x", x, self.n)
+        return self._through(x)
+
+    def _check(self, name: str, x: Tensor, rows: int) -> None:
+        if x.shape[-2:] != (rows, self.widths[0]):
+            raise ValueError(f"{name}: got shape {tuple(x.shape)}, wanted (..., {rows}, {self.widths[0]})")
         if x.dtype != self.dtype:
-            raise TypeError(f"x: got {x.dtype}, wanted {self.dtype}, the dtype of the network")
+            raise TypeError(f"{name}: got {x.dtype}, wanted {self.dtype}, the dtype of the network")
+
+    def _through(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.output_activation(self.layers[-1](x))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import torch
@@ -9,11 +10,14 @@ import torch
 from enn_lib.argon import Scales
 from enn_lib.force_field import NetworkForceField
 from enn_lib.network import ENN
+from enn_lib.settings import Config, build_network
 from enn_lib.storage import load_tensors, read_csv, read_json
-from enn_lib.training import HISTORY_COLUMNS, Config, build_network
+from enn_lib.training import HISTORY_COLUMNS
 
-SHIPPED = Path(__file__).parent / "runs"
-"""The folder of the runs that come with the package."""
+SHIPPED = Path(__file__).parent / "runs"  # of the runs that come with the package
+
+PROVIDERS = "enn_lib.runs"
+"""The group of entry points by which other packages ship runs, each a function that returns their folders."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,7 @@ def load_run(name_or_path: str | Path) -> Run:
         FileNotFoundError: if there is no such run, or a file of it is missing.
         ValueError: if a file is damaged, or the weights do not fit the configuration.
     """
-    path = SHIPPED / name_or_path
-    if not path.is_dir():
-        path = Path(name_or_path)
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"run: got {str(name_or_path)!r}, wanted a run folder or one of {', '.join(shipped_runs())}"
-        )
+    path = run_folder(name_or_path)
     missing = [f for f in ("config.json", "history.csv", "model.safetensors") if not (path / f).is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: not a run, {', '.join(missing)} missing")
@@ -101,6 +99,33 @@ def load_run(name_or_path: str | Path) -> Run:
     )
 
 
+def _shipped() -> dict[str, Path]:
+    """The folders of the shipped runs, by name; those of other packages first, so that ours win."""
+    folders = [folder for point in entry_points(group=PROVIDERS) for folder in point.load()()]
+    folders += [file.parent for file in SHIPPED.glob("*/config.json")]
+    return {folder.name: folder for folder in folders}
+
+
+def run_folder(name_or_path: str | Path) -> Path:
+    """The folder of a shipped run, or `name_or_path` itself where that is a folder.
+
+    Raises:
+        FileNotFoundError: if there is neither; it lists the shipped runs.
+    """
+    shipped = _shipped()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"run: got {str(name_or_path)!r}, wanted a run folder or one of {', '.join(sorted(shipped))}"
+            + (
+                ""
+                if entry_points(group=PROVIDERS)
+                else "; the runs of the book come with the package enn_book"
+            )
+        )
+    return path
+
+
 def shipped_runs() -> list[str]:
-    """The names of the runs that come with the package."""
-    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
+    """The names of the shipped runs: those of this package, and of the book where it is installed."""
+    return sorted(_shipped())

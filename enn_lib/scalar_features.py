@@ -12,14 +12,13 @@ and scalars are added, both should be scaled to numbers of order one.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.layers import EquivariantLinear
+from enn_lib.network import ENN
 
 ScalarBias = Literal["ones", "single", "separate"]
 
@@ -54,9 +53,7 @@ class ScalarFeatureLinear(EquivariantLinear):
         n: int,
         m: int,
         scalar_bias: ScalarBias = "separate",
-        softening: float = 0.0,
-        dtype: torch.dtype | None = None,
-        generator: torch.Generator | None = None,
+        **options,
     ):
         """Make a layer with Xavier-normalised W and zero biases.
 
@@ -66,15 +63,13 @@ class ScalarFeatureLinear(EquivariantLinear):
             n: the dimension of every vector.
             m: the number of scalar features of every vector; 0 gives `EquivariantLinear`.
             scalar_bias: "ones", "single" or "separate", see above.
-            softening: epsilon of `enn_lib.layers.unit_vectors`.
-            dtype: float32, float64, complex64 or complex128; the default dtype if not given.
-            generator: the source of randomness for W; torch's global one if not given.
+            options: the others of `EquivariantLinear`.
 
         Raises:
             ValueError: if a number is not as described or `scalar_bias` is unknown.
             TypeError: if `dtype` is none of the four.
         """
-        super().__init__(in_vectors, out_vectors, softening=softening, dtype=dtype, generator=generator)
+        super().__init__(in_vectors, out_vectors, **options)
         if n < 1:
             raise ValueError(f"n: got {n}, wanted a positive dimension")
         if m < 0:
@@ -99,7 +94,7 @@ class ScalarFeatureLinear(EquivariantLinear):
         return f"{super().extra_repr()}, n={self.n}, m={self.m}"
 
 
-class ScalarFeatureENN(nn.Module):
+class ScalarFeatureENN(ENN):
     r"""A feedforward network of vectors with scalar features (sec. 3.3), equivariant under U(n).
 
     .. math:: x'_{k+1} = \sigma_{k+1}(x'_k W_k + e'_k b_k)
@@ -117,12 +112,8 @@ class ScalarFeatureENN(nn.Module):
         n: int = 3,
         m: int = 1,
         *,
-        activation: nn.Module | None = None,
-        output_activation: nn.Module | None = None,
         scalar_bias: ScalarBias = "separate",
-        softening: float = 0.0,
-        dtype: torch.dtype | None = None,
-        generator: torch.Generator | None = None,
+        **options,
     ):
         """Make a network with Xavier-normalised weights and zero biases.
 
@@ -130,45 +121,24 @@ class ScalarFeatureENN(nn.Module):
             widths: M_0, ..., M_L: the number of vectors in each layer, input and output included.
             n: the dimension of every vector.
             m: the number of scalar features of every vector, the same in all layers.
-            activation: of the hidden layers; ``VectorSoftsign()`` if not given.
-            output_activation: of the output layer; ``Identity()`` if not given.
             scalar_bias: "ones" (Eq. 17 as printed), "single" or "separate"; see `ScalarFeatureLinear`.
-            softening: epsilon of the unit vectors in every layer; 0 is the paper's network.
-            dtype: float32, float64, complex64 or complex128; the default dtype if not given.
-            generator: the source of randomness for the weights; torch's global one if not given.
+            options: the others of `ENN`.
 
         Raises:
             ValueError: if `widths` has fewer than two entries, or a number is not as described.
             TypeError: if `dtype` is none of the four.
         """
-        super().__init__()
-        if len(widths) < 2:
-            raise ValueError(f"widths: got {list(widths)}, wanted at least an input and an output")
-        self.n = n
-        self.m = m
-        self.widths = tuple(widths)
-        self.layers = nn.ModuleList(
-            ScalarFeatureLinear(
-                m_in,
-                m_out,
-                n=n,
-                m=m,
-                scalar_bias=scalar_bias,
-                softening=softening,
-                dtype=dtype,
-                generator=generator,
-            )
-            for m_in, m_out in pairwise(widths)
+        self.m, self.scalar_bias = m, scalar_bias
+        super().__init__(widths, n, **options)
+
+    def _layer(self, in_vectors: int, out_vectors: int, **options) -> ScalarFeatureLinear:
+        return ScalarFeatureLinear(
+            in_vectors, out_vectors, n=self.n, m=self.m, scalar_bias=self.scalar_bias, **options
         )
-        self.activation = VectorSoftsign() if activation is None else activation
-        self.output_activation = Identity() if output_activation is None else output_activation
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the parameters, and of what goes in and comes out."""
-        return self.layers[0].stacked.dtype
-
-    def forward(self, vectors: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]
+        self, vectors: Tensor, scalars: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Map vectors and their features to vectors and their features.
 
         Args:
@@ -182,18 +152,11 @@ class ScalarFeatureENN(nn.Module):
             ValueError: if a shape is not as described.
             TypeError: if a dtype is not that of the parameters.
         """
-        for name, x, rows in (("vectors", vectors, self.n), ("scalars", scalars, self.m)):
-            if x.shape[-2:] != (rows, self.widths[0]):
-                raise ValueError(
-                    f"{name}: got shape {tuple(x.shape)}, wanted (..., {rows}, {self.widths[0]})"
-                )
-            if x.dtype != self.dtype:
-                raise TypeError(f"{name}: got {x.dtype}, wanted {self.dtype}, the dtype of the network")
+        self._check("vectors", vectors, self.n)
+        self._check("scalars", scalars, self.m)
         batch = torch.broadcast_shapes(vectors.shape[:-2], scalars.shape[:-2])
         x = torch.cat([part.expand(*batch, -1, -1) for part in (vectors, scalars)], dim=-2)
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
-        x = self.output_activation(self.layers[-1](x))
+        x = self._through(x)
         return x[..., : self.n, :], x[..., self.n :, :]
 
     def extra_repr(self) -> str:

@@ -1,9 +1,11 @@
-"""Files that are never half written, and nested states without pickle."""
+"""Files that are never half written, and that never run what they hold."""
 
 import csv
+import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import pickle
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,22 +57,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]
         writer.writerows(rows)
 
 
-def write_missing_csv(
-    path: Path, columns: Sequence[str], make: Callable[[], Iterable[Sequence[float]]], digits: int = 7
-) -> None:
-    """Write a table that costs time, unless it is there: so a study goes on where it was stopped.
-
-    Args:
-        path: of the table; its folder is made if it does not exist.
-        columns: the header.
-        make: called only if the table is missing; returns its rows.
-        digits: significant ones of every number.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(path, columns, [[f"{entry:.{digits}g}" for entry in row] for row in make()])
-
-
 def read_csv(path: Path) -> dict[str, list[float]]:
     """Read a table of numbers as one list a column.
 
@@ -92,10 +78,17 @@ def read_csv(path: Path) -> dict[str, list[float]]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write named tensors and strings as one safetensors file."""
+    """Write named tensors and strings as one safetensors file; the same ones give the same bytes."""
+    # Not save_file, which has a temporary file of its own: a kill would leave that beside ours.
+    content = save({name: t.detach().contiguous() for name, t in tensors.items()}, metadata)
+    # safetensors writes the metadata in an order that is different each time.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    if metadata:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    sorted_header = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(end - 8)
     with replacing(path) as part:
-        # Not save_file, which has a temporary file of its own: a kill would leave that beside ours.
-        part.write_bytes(save({name: t.detach().contiguous() for name, t in tensors.items()}, metadata))
+        part.write_bytes(content[:8] + sorted_header + content[end:])
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,64 +100,39 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             # safe_open is no dict, so it has to be asked for its keys.
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Cloned, as torch aligns its own tensors otherwise, and products may be rounded otherwise.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
 
 
-def save_state(path: Path, state) -> None:
-    """Write a nest of dicts, lists, tuples, tensors, numbers and strings, exactly and without pickle.
+def save_state(path: Path, state: dict) -> None:
+    """Write a nest of dicts, lists, tuples, tensors, numbers and strings, exactly, as torch does.
 
-    The tensors become the tensors of a safetensors file and the skeleton its metadata, so that the
-    whole is one file and one rename. A tensor that lies in memory by columns comes back so: a product
-    with it is rounded otherwise than one with its copy by rows, and SOAP keeps such tensors.
+    Raises:
+        TypeError: if it holds something else, which could not be read back without running foreign code.
     """
-    tensors: dict[str, Tensor] = {}
-
-    def strip(value):
-        if isinstance(value, Tensor):
-            name = str(len(tensors))
-            order = sorted(range(value.ndim), key=value.stride, reverse=True)
-            # safetensors refuses tensors that share memory.
-            tensors[name] = value.detach().permute(order).clone(memory_format=torch.contiguous_format)
-            is_by_rows = order == list(range(value.ndim))
-            return {"tensor": name} if is_by_rows else {"permuted": [name, order]}
-        if isinstance(value, dict):
-            return {"dict": [[strip(k), strip(v)] for k, v in value.items()]}
-        if isinstance(value, (list, tuple)):
-            return {type(value).__name__: [strip(v) for v in value]}
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
-        raise TypeError(f"state: got a {type(value).__name__}, wanted tensors, numbers, strings or a nest")
-
-    save_tensors(path, tensors, {"skeleton": json.dumps(strip(state))})
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError("state: got something foreign in it, wanted tensors, numbers, strings") from error
+    with replacing(path) as part:
+        part.write_bytes(buffer.getvalue())
 
 
 def load_state(path: Path):
-    """Read what `save_state` wrote.
+    """Read what `save_state` wrote; nothing but tensors, numbers, strings and their nests is made of it.
 
     Raises:
         ValueError: if the file is damaged or of another format.
     """
-    tensors, metadata = load_tensors(path)
-    if "skeleton" not in metadata:
-        raise ValueError(f"{path}: not a saved state (no skeleton in its metadata)")
-
-    def build(value):
-        if not isinstance(value, dict):
-            return value
-        ((kind, content),) = value.items()
-        if kind == "tensor":
-            return tensors[content]
-        if kind == "permuted":
-            name, order = content
-            return tensors[name].permute([order.index(k) for k in range(len(order))])
-        if kind == "dict":
-            return {build(k): build(v) for k, v in content}
-        return {"list": list, "tuple": tuple}[kind](build(v) for v in content)
-
     try:
-        return build(json.loads(metadata["skeleton"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a saved state (its skeleton is foreign: {error!r})") from error
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch has no type of its own for a damaged file
+        raise ValueError(f"{path}: not a whole saved state") from error

@@ -1,4 +1,4 @@
-"""One training loop for every optimiser, with history, checkpoints and resuming."""
+"""The training of a run, with history, checkpoints and resuming; and a short least squares for any model."""
 
 import math
 import os
@@ -9,24 +9,25 @@ import sys
 import sysconfig
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
-from enn_lib.activations import Identity, VectorSoftsign
-from enn_lib.argon import ArgonData, Configurations, generate_data, largest_distance
+from enn_lib.argon import ArgonData, Configurations, check_positions, generate_data, largest_distance
 from enn_lib.distributed import ALONE, Workers
-from enn_lib.fire import FIRE, Order
-from enn_lib.network import ENN, PAPER_WIDTHS
+from enn_lib.force_field import GraphForceField
+from enn_lib.graph import VectorGraphLayer
+from enn_lib.network import ENN
 from enn_lib.permutation import S4, relabel
+from enn_lib.settings import Config, build_network, build_optimiser
 from enn_lib.storage import load_state, read_json, save_state, save_tensors, write_csv, write_json
 
 HISTORY_COLUMNS = (
@@ -42,175 +43,6 @@ HISTORY_COLUMNS = (
 gradient evaluation is that of one configuration; `rate` is the learning rate or FIRE's time step."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that determines a training run. An unknown key is an error.
-
-    Attributes:
-        n_configurations: how many configurations sec. 4.1 draws before the 60/20/20 split.
-        data_seed: of the configurations.
-        n_train: how many of the training part to use; all if None.
-        widths: of the network, input and output included.
-        a: the residue of the vector softsign (Eq. 14).
-        softening: epsilon of the unit vectors; 0 is Eq. 9 exactly.
-        output_activation: at the last layer.
-        dtype: of the parameters and the data.
-        seed: of the network's weights, the order of the batches and the relabelling.
-        optimiser: FIRE as in Appendix A, torch's Adam or Muon, or SOAP (optional extra ``soap``).
-        loss: whether Eq. 43 is a mean over configurations and components, or a mean over configurations
-            of the sum over components. FIRE is not scale free, so to it the two differ.
-        batch_size: configurations a step; all of them if None.
-        chunk_size: a batch larger than this is summed in chunks, exact to rounding, so that memory
-            stays bounded, and small enough for a core's own cache.
-        relabel: renumber the atoms of every batch by a random permutation.
-        sampling_power: p of the chance :math:`L^{-p}` with which each configuration of a batch is drawn, L
-            being its largest pair distance. Bound clusters are rare in the data of sec. 4.1, and all there
-            is in sec. 4.3. With 0, as in the paper, all come once an epoch.
-        iterations: steps of the optimiser.
-        learning_rate: at the start; not FIRE's.
-        schedule: of the learning rate: "cosine" goes down to zero; not FIRE's.
-        fire_dt: FIRE's first time step.
-        fire_dt_max: FIRE's largest time step.
-        fire_mass: FIRE's pseudo mass.
-        fire_order: which reading of Appendix A; see `FIRE`.
-        checkpoint_every: iterations between two checkpoints.
-        points_per_decade: how many lines of history a decade of iterations gets.
-        threads: torch's threads, shared by the processes of a machine; the sums are rounded alike only
-            with the same number.
-        compile: use ``torch.compile`` where a C++ compiler exists.
-    """
-
-    n_configurations: int = 100_000
-    data_seed: int = 2208
-    n_train: int | None = None
-    widths: tuple[int, ...] = PAPER_WIDTHS
-    a: float = 0.1
-    softening: float = 0.0
-    output_activation: Literal["identity", "softsign"] = "identity"
-    dtype: Literal["float32", "float64"] = "float32"
-    seed: int = 0
-    optimiser: Literal["fire", "adam", "muon", "soap"] = "muon"
-    loss: Literal["mean", "sum"] = "mean"
-    batch_size: int | None = 500
-    chunk_size: int = 1000
-    relabel: bool = False
-    sampling_power: float = 0.0
-    iterations: int = 1000
-    learning_rate: float = 0.01
-    schedule: Literal["constant", "cosine"] = "cosine"
-    fire_dt: float = 0.001
-    fire_dt_max: float = 0.01
-    fire_mass: float = 0.1
-    fire_order: Order = "appendix"
-    checkpoint_every: int = 1000
-    points_per_decade: int = 10
-    threads: int = 2
-    compile: bool = True
-
-    def __post_init__(self):
-        if isinstance(self.widths, list):  # as JSON has it
-            object.__setattr__(self, "widths", tuple(self.widths))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not _is_a(field.type, value):
-                raise ValueError(f"{field.name}: got {value!r}, wanted {_describe(field.type)}")
-        for name in ("iterations", "chunk_size", "checkpoint_every", "points_per_decade", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted a whole number of at least 1")
-        if len(self.widths) < 2 or self.widths[0] != 6 or self.widths[-1] != 4:
-            raise ValueError(f"widths: got {self.widths}, wanted 6 relative vectors in and 4 forces out")
-        if self.optimiser == "fire" and self.batch_size is not None:
-            raise ValueError(
-                f"batch_size: got {self.batch_size}, wanted null with FIRE, which needs the whole batch"
-            )
-        if self.sampling_power and self.batch_size is None:
-            raise ValueError(
-                f"sampling_power: got {self.sampling_power:g}, wanted 0 with the whole batch, all of it"
-            )
-
-    @property
-    def training_size(self) -> int:
-        """How many configurations train."""
-        return self.n_configurations * 60 // 100 if self.n_train is None else self.n_train
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Config":
-        """Make a configuration of a dictionary, such as a ``config.json`` holds.
-
-        What training recorded beside the settings (``provenance``) is left out.
-
-        Raises:
-            ValueError: if a key is unknown or a value is not allowed.
-        """
-        settings = {key: value for key, value in values.items() if key != "provenance"}
-        unknown = sorted(set(settings) - {f.name for f in fields(cls)})
-        if unknown:
-            known = ", ".join(f.name for f in fields(cls))
-            raise ValueError(f"config: got unknown key {', '.join(unknown)}; wanted some of {known}")
-        return cls(**settings)
-
-
-def _is_a(kind, value) -> bool:
-    """Whether `value` is what the annotation `kind` of a setting says."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is UnionType:
-        return any(_is_a(option, value) for option in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_is_a(get_args(kind)[0], entry) for entry in value)
-    if isinstance(value, bool):  # to Python it is an int
-        return kind is bool
-    return (
-        isinstance(value, (int, float)) and math.isfinite(value) if kind is float else isinstance(value, kind)
-    )
-
-
-def _describe(kind) -> str:
-    """The annotation of a setting in words."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(get_args(kind))
-    if get_origin(kind) is UnionType:
-        return " or ".join(map(_describe, get_args(kind)))
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", NoneType: "null"}
-    return words.get(kind, "a list of whole numbers")
-
-
-def build_network(config: Config) -> ENN:
-    """The untrained network of a configuration."""
-    return ENN(
-        config.widths,
-        activation=VectorSoftsign(config.a),
-        output_activation=VectorSoftsign(config.a) if config.output_activation == "softsign" else Identity(),
-        softening=config.softening,
-        dtype=getattr(torch, config.dtype),
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-
-
-def build_optimiser(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a configuration, for the parameters of `network`."""
-    if config.optimiser == "fire":
-        return FIRE(
-            network.parameters(),
-            dt=config.fire_dt,
-            dt_max=config.fire_dt_max,
-            mass=config.fire_mass,
-            order=config.fire_order,
-        )
-    if config.optimiser == "adam":
-        return torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    if config.optimiser == "muon":
-        return torch.optim.Muon(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    try:  # optional: most readers never train with SOAP
-        from pytorch_optimizer import SOAP
-    except ImportError as error:
-        raise ValueError(
-            f"optimiser: got 'soap', wanted its package, pip install 'enn-lib[soap]' ({error})"
-        ) from error
-
-    return SOAP(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
-
-
 def compile_if_possible(
     function: Callable, wanted: bool = True, device: torch.device = ALONE.device
 ) -> Callable:
@@ -218,21 +50,16 @@ def compile_if_possible(
 
     On a CPU it needs a C++ compiler, looked for as torch does, and the headers of Python; on a GPU Triton.
     """
-    if not wanted:
-        return function
     if device.type == "cuda":
-        if find_spec("triton") is None:
-            warnings.warn("no Triton: training without torch.compile", stacklevel=2)
-            return function
-        return torch.compile(function, dynamic=False)
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    headers = Path(sysconfig.get_path("include"), "Python.h")
-    if shutil.which(compiler) is None or not headers.exists():
-        warnings.warn(
-            f"no C++ compiler {compiler} or no {headers.name}: training without torch.compile", stacklevel=2
-        )
-        return function
-    return torch.compile(function, dynamic=False)
+        missing = "" if find_spec("triton") else "no Triton"
+    else:
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        headers = Path(sysconfig.get_path("include"), "Python.h")
+        is_complete = shutil.which(compiler) and headers.exists()
+        missing = "" if is_complete else f"no C++ compiler {compiler} or no {headers.name}"
+    if wanted and missing:
+        warnings.warn(f"{missing}: training without torch.compile", stacklevel=2)
+    return torch.compile(function, dynamic=False) if wanted and not missing else function
 
 
 class Trainer:
@@ -266,13 +93,12 @@ class Trainer:
         if not 1 <= n_train <= len(data.train):
             raise ValueError(f"n_train: got {n_train}, wanted 1 to {len(data.train)}")
         train = Configurations(data.train.positions[:n_train], data.train.forces[:n_train])
-        self._train, self._validation = (
-            tuple(
-                t.to(workers.device)
-                for t in (part.inputs(data.scales, dtype), part.targets(data.scales, dtype))
-            )
-            for part in (train, data.validation)
-        )
+
+        def scaled(part: Configurations) -> tuple[Tensor, Tensor]:
+            both = part.inputs(data.scales, dtype), part.targets(data.scales, dtype)
+            return both[0].to(workers.device), both[1].to(workers.device)
+
+        self._train, self._validation = scaled(train), scaled(data.validation)
         self.batch_size = n_train if config.batch_size is None else config.batch_size
         if not workers.size <= self.batch_size <= n_train:
             wanted = f"{workers.size} to n_train = {n_train}"
@@ -313,7 +139,7 @@ class Trainer:
             rows = rows.to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
-            g = torch.randint(len(S4), (), generator=self._generator).item()
+            g = int(torch.randint(len(S4), (), generator=self._generator))
             inputs, targets = relabel(inputs, targets, g)
         # Shared out last, so that every process draws the same random numbers as one alone.
         share = self.workers.share(len(inputs))
@@ -331,12 +157,14 @@ class Trainer:
                 loss = self._squared_error(x, t) / n_terms
                 loss.backward()
                 total += loss.detach()
-            self.workers.add_up([total, *(p.grad for p in self.network.parameters())])
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            self.workers.add_up([total, *gradients])
             return total
 
         if self.config.optimiser != "fire":
             self.optimiser.param_groups[0]["lr"] = self.learning_rate()
-        loss = self.optimiser.step(closure).item()
+        # torch says that a closure returns a float, and its own optimisers take a tensor.
+        loss = float(self.optimiser.step(closure))  # type: ignore[arg-type]
         self.iteration += 1
         return loss
 
@@ -447,7 +275,7 @@ def train(
         FloatingPointError: if training diverges; the last checkpoint stays.
     """
     start = time.perf_counter()
-    checkpoint = folder / "checkpoint" / "state.safetensors"
+    checkpoint = folder / "checkpoint" / "state.pt"
     workers.from_first(lambda: _prepare(folder, checkpoint, config))
     torch.set_num_threads(max(1, config.threads // workers.per_machine))
     trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed), workers)
@@ -544,11 +372,11 @@ def _check_same(config: Config, other: Config, folder: Path) -> None:
 
 
 def provenance(workers: Workers = ALONE) -> dict:
-    """What a run depends on beside its configuration: versions, hardware, commit."""
+    """What a run depends on beside its configuration: versions, hardware, commit; and the date."""
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "ase", "enn-lib")},
+            **{name: version(name) for name in ("torch", "numpy", "enn-lib")},
         },
         "hardware": {
             "processor": _processor(),
@@ -558,6 +386,7 @@ def provenance(workers: Workers = ALONE) -> dict:
             "device": _device_name(workers.device),
         },
         "git_commit": _git_commit(),
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 
@@ -576,12 +405,115 @@ def _device_name(device: torch.device) -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the source, with ``-dirty`` if it was changed; None outside a repository."""
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return result.stdout.strip() or None
+    """The commit of the source, with ``-dirty`` if it was changed; None where git or its repository is not.
+
+    An installation may lie in the repository of something else, which does not have this file.
+    """
+    if shutil.which("git") is None:
+        return None
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True)
+
+    if git("ls-files", "--error-unmatch", Path(__file__).name).returncode:
+        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip() or None
+
+
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    steps: int,
+    batch_size: int = 250,
+    learning_rate: float = 0.01,
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    seed: int = 0,
+) -> list[float]:
+    r"""Train `model` in place to minimise the mean of :math:`|model(x) - t|^2` over batches.
+
+    The samples are reshuffled each epoch. The learning rate goes down to zero along a cosine.
+
+    Args:
+        model: maps inputs ``(N, ...)`` to outputs of the targets' shape; real or complex parameters.
+        inputs: ``(N, ...)``.
+        targets: ``(N, ...)``, in the dtype of the outputs.
+        steps: of the optimiser, at least 1.
+        batch_size: samples a step; all of them if it exceeds N.
+        learning_rate: at the start.
+        optimiser: an optimiser class, called with the parameters and ``lr``.
+        seed: of the order of the samples.
+
+    Returns:
+        The loss of every batch before its step, a list of `steps` numbers, mean over entries.
+
+    Raises:
+        ValueError: if there are not as many targets as inputs, or a number is not positive.
+        FloatingPointError: if the last loss is not finite.
+    """
+    if len(inputs) != len(targets) or len(inputs) == 0:
+        raise ValueError(f"inputs, targets: got {len(inputs)} and {len(targets)}, wanted as many, at least 1")
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps, batch_size: got {steps}, {batch_size}, wanted positive numbers")
+    descent = optimiser(model.parameters(), lr=learning_rate)
+    schedule = CosineAnnealingLR(descent, steps)
+    losses = []
+    for rows in _batches(len(inputs), min(batch_size, len(inputs)), steps, seed):
+        descent.zero_grad()
+        error = model(inputs[rows]) - targets[rows]
+        loss = (error * error.conj()).real.mean()
+        loss.backward()
+        descent.step()
+        schedule.step()
+        losses.append(loss.item())
+    if not torch.tensor(losses[-1]).isfinite():
+        raise FloatingPointError(f"the loss is {losses[-1]} after {steps} steps: training diverged")
+    return losses
+
+
+def _batches(n: int, batch_size: int, steps: int, seed: int) -> Iterable[Tensor]:
+    """Rows of each step; whole batches only, in an order that is drawn anew each epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    per_epoch = n // batch_size
+    for step in range(steps):
+        place = step % per_epoch
+        if place == 0:
+            order = torch.randperm(n, generator=generator)
+        yield order[place * batch_size : (place + 1) * batch_size]
+
+
+def fit_graph_force_field(
+    layer: VectorGraphLayer, network: ENN, positions: Tensor, forces: Tensor, **options
+) -> tuple[GraphForceField, list[float]]:
+    """Train `network` on forces, each atom a sample, with descriptors that are computed once.
+
+    The scales are root mean squares over the data: one number a descriptor, and one for the forces,
+    so that no direction is preferred.
+
+    Args:
+        layer: the descriptors, without trainable weights (the first layer of the network has them).
+        network: trained in place.
+        positions: Å, ``(N, atoms, 3)``.
+        forces: eV/Å, of the same shape.
+        options: of `fit`; a batch counts atoms.
+
+    Returns:
+        The force field, and the losses in units of the force scale squared.
+
+    Raises:
+        ValueError: if shapes do not fit, or the layer has trainable weights.
+    """
+    check_positions(positions)
+    if positions.shape != forces.shape:
+        raise ValueError(f"forces: got shape {tuple(forces.shape)}, wanted {tuple(positions.shape)}")
+    if any(p.requires_grad for p in layer.parameters()):
+        raise ValueError("layer: got trainable weights, wanted the Kronecker delta of Eq. 34")
+    descriptors = torch.cat([layer(part) for part in positions.split(1000)])
+    scales = descriptors.square().mean(dim=(0, 1, 2)).sqrt()
+    # A descriptor that no configuration reaches stays zero, whatever divides it.
+    scales = torch.where(scales > 0, scales, 1.0)
+    field = GraphForceField(layer, network, scales, forces.square().mean().sqrt().item())
+    inputs = (descriptors / scales).to(network.dtype).flatten(0, 1)
+    targets = (forces / field.force_scale).to(network.dtype).flatten(0, 1).unsqueeze(-1)
+    return field, fit(network, inputs, targets, **options)

@@ -1,12 +1,16 @@
 """What all tests share: one thread, examples that repeat, and one small finished run."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from hypothesis import settings
 
-from enn_lib.training import Config, train
+from enn_lib.settings import Config
+from enn_lib.training import train
 
-pytest_plugins = ["browser"]
+# Without what the book needs, as where the lowest versions are tried, there are no pages to look at.
+pytest_plugins = ["browser"] if find_spec("jupytext") else []
 
 settings.register_profile("enn", deadline=None, derandomize=True, max_examples=20)
 settings.load_profile("enn")

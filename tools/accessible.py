@@ -14,7 +14,8 @@ def accessible(html: str) -> str:
     - The bibliography is a list of entries; the theme gives its entries a role that lists may not hold,
       and that is deprecated.
     - A table's first row heads columns, and an empty cell is no heading.
-    - The side bar and the navigation in it have names of their own.
+    - The side bar and the navigation in it have names of their own, and what unfolds the pages below one
+      says whose they are.
     """
     soup = BeautifulSoup(html, "html.parser")
     if soup.html:
@@ -29,4 +30,6 @@ def accessible(html: str) -> str:
             cell.name = "td"
     for bar in soup.select("div.bd-sidebar-primary"):
         bar["role"], bar["aria-label"] = "complementary", "The book"
+    for summary in soup.select("li.has-children > details > summary"):
+        summary["aria-label"] = f"Pages of {summary.find_parent('li').a.get_text(strip=True)}"
     return str(soup)

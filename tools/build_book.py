@@ -1,10 +1,10 @@
 """Build the book: execute the pages that are stale, then hand the results to Jupyter Book.
 
 A page is a notebook kept as text. Its results live in ``_build/executed/<page>.ipynb`` together with a
-key made of the page's code, of everything in `enn_lib` and of the pinned versions. While the key stays
-the same the results are used again, so that an edit of the prose costs no computation; otherwise
-papermill executes the page, two pages at a time, one thread each, so that the numbers do not depend on
-the number of cores. What Jupyter Book reads is put together in ``_build/source``.
+key made of the page's code, of everything in `enn_lib` and `enn_book`, and of the pinned versions. While
+the key stays the same the results are used again, so that an edit of the prose costs no computation;
+otherwise papermill executes the page, two pages at a time, one thread each, so that the numbers do not
+depend on the number of cores. What Jupyter Book reads is put together in ``_build/source``.
 
     python tools/build_book.py               the whole book, strict, into _build/html
     python tools/build_book.py book/forces   a preview of some pages, into _build/preview
@@ -12,7 +12,6 @@ the number of cores. What Jupyter Book reads is put together in ``_build/source`
 
 import argparse
 import fcntl
-import hashlib
 import multiprocessing
 import os
 import re
@@ -33,6 +32,7 @@ from pages import (
     PageError,
     code_cells,
     execute,
+    files_hash,
     library_hash,
     page_key,
     read_page,
@@ -106,10 +106,9 @@ def render(source: Path, output: Path, *options: str) -> int:
     """
     for name in ("html", ".doctrees"):
         shutil.rmtree(output / "_build" / name, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-q"]
-    done = subprocess.run(
-        [*command, str(source), "--path-output", str(output), *options], stdout=subprocess.DEVNULL
-    )
+    start = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "-q"]
+    command = [*start, str(source), "--path-output", str(output), *options]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL)
     for page in (output / "_build" / "html").rglob("*.html"):
         page.write_text(accessible(without_font_preloads(page.read_text())))
     return done.returncode
@@ -124,21 +123,11 @@ def without_font_preloads(html: str) -> str:
     return re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", html)
 
 
-def tree_hash(folder: Path) -> str:
-    """A hash of every file below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(
-            f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-        )
-    return digest.hexdigest()
-
-
 def build_book(root: Path = ROOT) -> Path:
     """Build the whole book, strict; return its first page. Does nothing if nothing has changed."""
     source, html, stamp = (root / "_build" / name for name in ("source", "html", "html/.built"))
     stage(toc_pages(root), source, (root / "_toc.yml").read_text(), root)
-    key = tree_hash(source) + library_hash(root)
+    key = files_hash(source.rglob("*"), source) + library_hash(root)
     if not stamp.exists() or stamp.read_text() != key:
         if render(source, root, "-W", "-n", "--keep-going"):
             raise PageError("Jupyter Book met the errors and warnings above")
@@ -148,7 +137,8 @@ def build_book(root: Path = ROOT) -> Path:
 
 def build_preview(pages: list[str], root: Path = ROOT) -> Path:
     """Build some pages and the bibliography; references to others stay open. Return the first page."""
-    first, wanted = toc_pages(root)[0], [f"book/{Path(page).stem}" for page in pages]
+    first = toc_pages(root)[0]
+    wanted = [f"book/{page.removeprefix('book/').removesuffix('.md')}" for page in pages]
     others = [page for page in dict.fromkeys([*wanted, "book/references"]) if page != first]
     toc = yaml.safe_dump({"format": "jb-book", "root": first, "chapters": [{"file": p} for p in others]})
     folder = root / "_build" / "preview" / Path(wanted[0]).name
@@ -158,11 +148,11 @@ def build_preview(pages: list[str], root: Path = ROOT) -> Path:
     return folder / "_build" / "html" / f"{wanted[0]}.html"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
+def main() -> None:
+    """Run the command line; the exit status is 1 if it fails."""
     parser = argparse.ArgumentParser(description="Build the book, or a preview of some of its pages.")
     parser.add_argument("pages", nargs="*", help="pages to preview, such as book/forces.md")
-    pages = parser.parse_args(arguments).pages
+    pages = parser.parse_args().pages
     os.environ.update(ENVIRONMENT)
     (ROOT / "_build").mkdir(exist_ok=True)
     with (ROOT / "_build" / f"{Path(pages[0]).stem if pages else 'book'}.lock").open("w") as lock:
@@ -170,11 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             first = build_preview(pages) if pages else build_book()
         except (PageError, FileNotFoundError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            sys.exit(f"error: {error}")
     print(f"the book is at {first}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 from pages import ROOT
+from pybtex.backends.markdown import Backend
 from pybtex.database import BibliographyData, Entry, Person
-from pybtex.plugin import find_plugin
+from pybtex.style.formatting.unsrt import Style
 
 
 def read_citations(root: Path = ROOT) -> dict[str, Entry]:
@@ -63,12 +64,8 @@ def as_bibtex(key: str, entry: Entry) -> str:
 
 def as_text(entry: Entry) -> str:
     """An entry as one paragraph of Markdown, with its address as a link."""
-    style, backend = (
-        find_plugin("pybtex.style.formatting", "unsrt"),
-        find_plugin("pybtex.backends", "markdown"),
-    )
-    (formatted,) = style().format_entries([entry])
-    return formatted.text.render(backend()) + "\n"
+    (formatted,) = Style().format_entries([entry])
+    return formatted.text.render(Backend()) + "\n"
 
 
 def write_citations(folder: Path, root: Path = ROOT) -> None:

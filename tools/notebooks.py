@@ -6,8 +6,9 @@
 
 The workflow *publish* puts the folder on the branch that ``repository.branch`` of ``_config.yml`` names,
 where the buttons of the pages lead: Colab opens no text. What a notebook needs it installs itself, in its
-first cell, from ``repository.url``, or from the place in the environment variable ENN_LIB_SOURCE, as a check
-does that asks what is here and not what was published.
+first cell: the library with its extra ``notebook``, which brings what the pages import, from
+``repository.url``, or from the place in the environment variable ENN_LIB_SOURCE, as a check does that asks
+what is here and not what was published.
 """
 
 import argparse
@@ -23,19 +24,20 @@ import nbformat
 import yaml
 from build_book import execute_stale
 from nbformat.v4 import new_code_cell
-from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, read_page, toc_pages, with_a_kernel
+from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, notebook_pages, with_a_kernel
 from student import instructor_notebook
 
 FOLDER = ROOT / "_build" / "notebooks"
 
 INSTALL = """\
-# This notebook needs the library of its book. Where that is missing, as on Colab, it is installed here.
+# This notebook needs the library of its book, with the extra "notebook". Where that is missing, as on Colab,
+# it is installed here.
 import importlib.util
 import os
 import subprocess
 import sys
 
-if importlib.util.find_spec("enn_lib") is None:
+if any(importlib.util.find_spec(name) is None for name in ("enn_lib", "myst_nb")):
     source = os.environ.get("ENN_LIB_SOURCE", "{source}")
     command = [sys.executable, "-m", "pip", "install", "--quiet", f"enn-lib[notebook] @ {{source}}"]
     subprocess.run(command, check=True)"""
@@ -100,9 +102,9 @@ def check(pages: list[str], folder: Path = FOLDER, root: Path = ROOT) -> None:
 
     sizes = yaml.safe_load((root / "book" / "quick.yml").read_text())
     files = {page: folder / "book" / f"{page}.ipynb" for page in pages}
-    missing = [page for page, file in files.items() if not file.exists()]
-    if missing:
-        raise PageError(f"{missing[0]}: no such notebook in {folder}; say 'make notebooks' first")
+    for page, file in files.items():
+        if not file.exists():
+            raise PageError(f"{page}: no such notebook in {folder}; say 'make notebooks' first")
     with tempfile.TemporaryDirectory() as name:
         empty, work = Path(name) / "empty", Path(name) / "work"
         work.mkdir()
@@ -128,22 +130,21 @@ def check(pages: list[str], folder: Path = FOLDER, root: Path = ROOT) -> None:
                 cell.metadata.setdefault("tags", [])  # papermill asks each cell for them
             notebook.metadata |= {"papermill": {}}
             notebook.metadata.kernelspec["language"] = "python"
-            small = parameterize_notebook(notebook, sizes[page])
-            nbformat.write(small, work / f"{page}.ipynb")
+            nbformat.write(parameterize_notebook(notebook, sizes[page]), work / f"{page}.ipynb")
             command = (empty / "bin" / "jupyter-execute", f"--timeout={CELL_TIMEOUT}", f"{page}.ipynb")
             with_a_kernel(partial(run, page, *command))
             print(f"{page}: runs where nothing was installed", flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
+def main() -> None:
+    """Run the command line; the exit status is 1 if it fails."""
     parser = argparse.ArgumentParser(description="Write the notebooks that are published, or check them.")
     parser.add_argument(
         "--check", nargs="*", metavar="PAGE", help="run these, or all, in an empty environment"
     )
-    wanted = parser.parse_args(arguments).check
+    wanted = parser.parse_args().check
     os.environ.update(ENVIRONMENT)
-    notebooks = {p: notebook for p in toc_pages() if (notebook := read_page(ROOT / f"{p}.md"))}
+    notebooks = notebook_pages()
     try:
         if wanted is None:
             execute_stale(notebooks)
@@ -152,10 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             check([Path(page).stem for page in wanted or notebooks])
     except PageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

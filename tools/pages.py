@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,8 @@ ENVIRONMENT = {
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung."""
 
+NOT_TAUGHT = ("At a glance", "Appendix")
+"""Captions of the parts of the book that are looked up, not taught, and so have no exercises."""
 
 KERNEL_LOST = "Kernel died before replying to kernel_info"
 """What Jupyter says of a kernel that did not come up.
@@ -38,7 +40,6 @@ program, may take one of them in between; then the kernel dies, through no fault
 KERNEL_ATTEMPTS = 4
 """How often a kernel is started before that counts as a failure."""
 
-
 Result = TypeVar("Result")
 
 
@@ -48,7 +49,6 @@ class PageError(Exception):
 
 def toc_pages(root: Path = ROOT) -> list[str]:
     """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
-
     return list(_pages(yaml.safe_load((root / "_toc.yml").read_text())))
 
 
@@ -62,10 +62,15 @@ def _pages(node: dict) -> Iterator[str]:
                 yield from _pages(item)
 
 
+def notebook_pages(root: Path = ROOT) -> dict[str, nbformat.NotebookNode]:
+    """The pages that are notebooks, without results, in reading order."""
+    return {page: notebook for page in toc_pages(root) if (notebook := read_page(root / f"{page}.md"))}
+
+
 def lecture_pages(root: Path = ROOT) -> list[str]:
-    """The pages that teach, in reading order: all notebooks but those of the appendix."""
+    """The pages that teach, in reading order: all notebooks but those of the parts `NOT_TAUGHT`."""
     toc = yaml.safe_load((root / "_toc.yml").read_text())
-    toc["parts"] = [part for part in toc.get("parts", []) if part.get("caption") != "Appendix"]
+    toc["parts"] = [part for part in toc.get("parts", []) if part.get("caption") not in NOT_TAUGHT]
     return [page for page in _pages(toc) if read_page(root / f"{page}.md")]
 
 
@@ -103,12 +108,17 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 def library_hash(root: Path = ROOT) -> str:
     """A hash of what every page depends on: the library, its shipped runs and the pinned versions."""
-    digest = hashlib.sha256(platform.python_version().encode())
-    for path in sorted([*(root / "enn_lib").rglob("*"), root / "constraints.txt"]):
-        place = path.relative_to(root)
-        if path.is_file() and not {"__pycache__", "checkpoint"} & set(place.parts):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{place.as_posix()} {content}\n".encode())
+    files = [*(root / "enn_lib").rglob("*"), *(root / "enn_book").rglob("*"), root / "constraints.txt"]
+    kept = [path for path in files if not {"__pycache__", "checkpoint"} & set(path.relative_to(root).parts)]
+    return files_hash(kept, root, platform.python_version())
+
+
+def files_hash(paths: Iterable[Path], root: Path, start: str = "") -> str:
+    """A hash of files, of their places below `root`, and of what it is to `start` with."""
+    digest = hashlib.sha256(start.encode())
+    for path in sorted(filter(Path.is_file, paths)):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 

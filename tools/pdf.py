@@ -9,7 +9,6 @@ which in the built book is the name of a file, becomes a link inside the PDF.
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import yaml
 from chromium import open_chromium
 from pages import ROOT, PageError, toc_pages
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, Fit, FloatObject, NameObject, NullObject
+from pypdf.generic import ArrayObject, Destination, DictionaryObject, Fit, NameObject
 
 MATHEMATICS_IS_SET = "async () => { if (window.MathJax) await MathJax.startup.promise; }"
 
@@ -63,18 +62,13 @@ class Chapter:
     sheets: PdfReader
     first: int
 
-    def place(self, name: str) -> tuple[int, float, float] | None:
-        """Sheet, left and top (in points, from below) of the element called `name`; the start for ""."""
-        if not name:
-            return self.first, 0.0, float(self.sheets.pages[0].mediabox.top)
+    def place(self, name: str) -> tuple[int, float, float]:
+        """Sheet, left and top (in points, from below) of the element called `name`; the start if none is."""
         found = self.sheets.named_destinations.get(f"/{name}") or self.sheets.named_destinations.get(name)
         if found is None:
-            return None
-        return (
-            self.first + self.sheets.get_destination_page_number(found),
-            float(found.left),
-            float(found.top),
-        )
+            return self.first, 0.0, float(self.sheets.pages[0].mediabox.top)
+        sheet = self.first + self.sheets.get_destination_page_number(found)
+        return sheet, float(found.left), float(found.top)
 
 
 def running_lines(title: str, number: int) -> str:
@@ -123,7 +117,7 @@ def join(chapters: list[Chapter], title: str, author: str) -> PdfWriter:
         book.append(chapter.sheets, import_outline=False)
         entry = book.add_outline_item(title=chapter.title, page_number=chapter.first, is_open=False)
         for place, heading in chapter.headings:
-            sheet, left, top = chapter.place(place) or chapter.place("")
+            sheet, left, top = chapter.place(place)
             book.add_outline_item(title=heading, page_number=sheet, parent=entry, fit=Fit.xyz(left, top))
     by_file = {chapter.file: chapter for chapter in chapters}
     for chapter in chapters:
@@ -147,20 +141,12 @@ def aim(link: DictionaryObject, chapter: Chapter, by_file: dict[Path, Chapter], 
         target = by_file.get(file)
     else:
         return True
-    spot = target and (target.place(place) or target.place(""))
-    if not spot:
+    if target is None:
         return False
-    sheet, left, top = spot
+    sheet, left, top = target.place(place)
     link.pop("/A", None)
-    link[NameObject("/Dest")] = ArrayObject(
-        [
-            book.pages[sheet].indirect_reference,
-            NameObject("/XYZ"),
-            FloatObject(left),
-            FloatObject(top),
-            NullObject(),
-        ]
-    )
+    spot = Destination(place, book.pages[sheet].indirect_reference, Fit.xyz(left, top))
+    link[NameObject("/Dest")] = spot.dest_array
     return True
 
 
@@ -184,21 +170,18 @@ def make_pdf(html: Path, target: Path, root: Path = ROOT, chromium: Callable = o
     part = target.with_suffix(".part")
     with part.open("wb") as stream:
         book.write(stream)
-    os.replace(part, target)
+    part.replace(target)
     return len(book.pages)
 
 
-def main() -> int:
-    """Run the command; return its exit status."""
+def main() -> None:
+    """Run the command; the exit status is 1 if it fails."""
     target = ROOT / "_build" / "book.pdf"
     try:
-        sheets = make_pdf(ROOT / "_build" / "html", target)
+        print(f"{make_pdf(ROOT / '_build' / 'html', target)} sheets are at {target}")
     except PageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{sheets} sheets are at {target}")
-    return 0
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

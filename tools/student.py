@@ -13,8 +13,9 @@ import ast
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import nbformat
 from build_book import execute_stale
@@ -117,14 +118,9 @@ def guarded(names: dict[str, ast.stmt], check: str) -> str:
 
 def grouped(notebook) -> Iterator[tuple[list[nbformat.NotebookNode], str]]:
     """The cells of a page, each solution in one group with its label."""
-    group: list[nbformat.NotebookNode] = []
-    last = ""
-    for cell, label in split(notebook):
-        if group and (label != last or not label):
-            yield group, last
-            group = []
-        group, last = [*group, cell], label
-    yield group, last
+    for label, group in groupby(split(notebook), key=itemgetter(1)):
+        cells = [cell for cell, _ in group]
+        yield from [(cells, label)] if label else [([cell], label) for cell in cells]
 
 
 def student_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -176,8 +172,8 @@ def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
     return result
 
 
-def main() -> int:
-    """Write both sets; return the exit status."""
+def main() -> None:
+    """Write both sets."""
     os.environ.update(ENVIRONMENT)
     notebooks = {page: read_page(ROOT / f"{page}.md") for page in lecture_pages()}
     execute_stale(notebooks)
@@ -192,8 +188,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
         print(f"{len(notebooks)} notebooks in {folder.relative_to(ROOT)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,7 +4,7 @@
   const ENN = window.ENN || (window.ENN = {});
   ENN.widgets ??= {};
 
-  /** Rows of numbers from what enn_lib.widgets packs: [[...width numbers], ...]. */
+  /** Rows of numbers from what enn_book.live.widgets packs: [[...width numbers], ...]. */
   const rows = (text, width) => {
     const flat = ENN.decode(text);
     return Array.from({ length: flat.length / width }, (_, k) => flat.subarray(k * width, (k + 1) * width));

@@ -1,4 +1,4 @@
-// Lets the pictures of enn_lib/turning.py turn: a button, a slider, and the forces predicted at each angle.
+// Lets the pictures of enn_book/live/turning.py turn: a button, a slider, and the forces predicted at each angle.
 "use strict";
 
 addEventListener("DOMContentLoaded", () => {

@@ -1,0 +1,1 @@
+"""What pages of *The idea* need and others may use."""

@@ -1,0 +1,1 @@
+"""Other models of the same forces, to compare the ENN with."""

@@ -1,0 +1,1 @@
+"""The paper held to account: its claims, its equations, its seven figures."""

@@ -1,0 +1,1 @@
+"""What matters in training: one setting changed at a time."""

@@ -1,0 +1,1 @@
+"""Test error against cost for five optimisers."""

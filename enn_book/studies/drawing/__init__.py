@@ -1,0 +1,1 @@
+"""Batches that hold compact configurations more often."""

@@ -1,0 +1,1 @@
+"""A second-order finish of trained weights."""

@@ -1,0 +1,1 @@
+"""FIRE under every reading of the paper."""

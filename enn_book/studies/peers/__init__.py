@@ -1,0 +1,1 @@
+"""The ENN beside other models at equal parameters and equal time."""

@@ -1,0 +1,1 @@
+"""The paper's own protocol, as far as it was taken."""

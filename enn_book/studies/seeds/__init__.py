@@ -1,0 +1,1 @@
+"""The two shipped runs from other seeds."""

@@ -1,0 +1,156 @@
+"""Atoms in any dimension and number, under any pair potential."""
+
+import ase
+import pytest
+import torch
+from ase.calculators.morse import MorsePotential
+from examples import normal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enn_book.lectures.pair_potentials import Morse, PairNetwork, PairSystem, pair_vectors
+from enn_lib import ARGON, ENN
+from enn_lib.argon import Scales, relative_vectors, sample_positions
+from enn_lib.force_field import NetworkForceField
+from enn_lib.groups import assert_equivariant
+
+MORSE = Morse(ARGON.epsilon, 3.8, rho0=5.0)
+SCALES = Scales(position=4.5, force=0.13)
+sizes = {"n": st.integers(1, 5), "n_atoms": st.integers(2, 5), "seed": st.integers(0, 2**31)}
+
+
+def draw(n, n_atoms, seed, count=3):
+    return sample_positions(count, seed, n=n, n_atoms=n_atoms, r_min=0.5)
+
+
+# The Morse potential
+
+
+def test_the_morse_well_has_its_depth_and_its_minimum():
+    distances = torch.linspace(3.0, 6.0, 30_001, dtype=torch.float64)
+    energies = MORSE.pair_energy(distances)
+    assert energies.min().item() == pytest.approx(-MORSE.epsilon)
+    assert distances[energies.argmin()].item() == pytest.approx(MORSE.r0, abs=1e-4)
+
+
+def test_at_rho0_six_the_curvature_is_that_of_lennard_jones():
+    minimum = 2 ** (1 / 6) * ARGON.r0
+
+    def curvature(pair_energy):
+        place = torch.tensor(minimum, dtype=torch.float64)
+        return torch.autograd.functional.hessian(pair_energy, place).item()
+
+    morse = Morse(ARGON.epsilon, minimum)
+    assert curvature(morse.pair_energy) == pytest.approx(curvature(ARGON.pair_energy))
+
+
+@given(n_atoms=st.integers(2, 6), seed=st.integers(0, 2**31))
+def test_ase_finds_the_same_morse_energy_and_forces(n_atoms, seed):
+    """ASE cuts its potential off smoothly, here beyond every distance."""
+    positions = draw(3, n_atoms, seed, count=1)[0]
+    atoms = ase.Atoms(f"Ar{n_atoms}", positions.numpy())
+    atoms.calc = MorsePotential(epsilon=MORSE.epsilon, r0=MORSE.r0, rho0=MORSE.rho0, rcut1=90, rcut2=91)
+    system = PairSystem(MORSE.pair_energy, n_atoms)
+    assert system.energy(positions).item() == pytest.approx(atoms.get_potential_energy(), rel=1e-9)
+    by_ase = torch.from_numpy(atoms.get_forces())
+    torch.testing.assert_close(system.forces(positions), by_ase, rtol=1e-9, atol=1e-12)
+
+
+# A system of atoms
+
+
+@given(seed=st.integers(0, 2**31))
+def test_four_atoms_in_space_are_those_of_the_paper(seed):
+    positions = draw(3, 4, seed)
+    system = PairSystem(ARGON.pair_energy)
+    torch.testing.assert_close(system.energy(positions), ARGON.energy(positions))
+    torch.testing.assert_close(system.forces(positions), ARGON.forces(positions))
+    assert pair_vectors(positions).equal(relative_vectors(positions))
+
+
+@given(**sizes)
+def test_the_force_is_minus_the_slope_of_the_energy(n, n_atoms, seed):
+    """By central differences along a random direction."""
+    positions = draw(n, n_atoms, seed)
+    step, direction = 1e-5, normal(*positions.shape, seed=seed)
+    system = PairSystem(MORSE.pair_energy, n_atoms, n)
+    ahead, behind = (system.energy(positions + move * direction) for move in (step, -step))
+    power = (system.forces(positions) * direction).sum(dim=(-1, -2))
+    torch.testing.assert_close(power, (behind - ahead) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@given(**sizes)
+def test_the_forces_have_every_symmetry_in_every_dimension(n, n_atoms, seed):
+    positions = draw(n, n_atoms, seed)
+    forces = PairSystem(MORSE.pair_energy, n_atoms, n).forces
+    assert_equivariant(forces, positions, group="O", action="rows")
+    assert_equivariant(forces, positions, group="S", action="rows")
+    assert_equivariant(forces, positions, group="T", action="rows", output_action="invariant", tolerance=1e-8)
+    assert forces(positions).sum(dim=-2).abs().max() < 1e-9 * forces(positions).abs().max() + 1e-12
+
+
+def test_forces_can_be_asked_for_where_gradients_are_off():
+    positions = draw(2, 3, 0)
+    system = PairSystem(MORSE.pair_energy, 3, 2)
+    with torch.no_grad():
+        off = system.forces(positions)
+    assert off.equal(system.forces(positions))
+    assert not off.requires_grad
+
+
+# A network in any dimension
+
+
+@pytest.mark.parametrize(("n", "n_atoms"), [(1, 2), (2, 4), (3, 3), (4, 4), (3, 5)])
+def test_a_network_gives_equivariant_forces_to_any_number_of_atoms_in_any_dimension(n, n_atoms):
+    network = ENN((n_atoms * (n_atoms - 1) // 2, 9, n_atoms), n, dtype=torch.float64)
+    field = PairNetwork(network, SCALES)
+    positions = draw(n, n_atoms, 0)
+    assert field.forces(positions).shape == positions.shape
+    assert_equivariant(field.forces, positions, group="O", action="rows")
+
+
+def test_for_four_atoms_in_space_it_is_the_force_field_of_the_paper():
+    network = ENN((6, 20, 4))
+    positions = draw(3, 4, 1)
+    paper = NetworkForceField(network, SCALES).forces(positions)
+    torch.testing.assert_close(PairNetwork(network, SCALES).forces(positions), paper)
+
+
+# Bad input
+
+
+def test_coincident_atoms_are_refused():
+    with pytest.raises(ValueError, match="positions: two atoms coincide"):
+        PairSystem(MORSE.pair_energy, 2).energy(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "method", [PairSystem(MORSE.pair_energy, 3, 2).forces, PairNetwork(ENN((3, 3), 2), SCALES).forces]
+)
+@pytest.mark.parametrize(
+    ("positions", "error", "message"),
+    [
+        (torch.ones(3, 3), ValueError, r"positions: got shape \(3, 3\), wanted \(..., 3, 2\)"),
+        (torch.ones(2), ValueError, r"positions: got shape \(2,\), wanted \(..., 3, 2\)"),
+        (torch.ones(3, 2).long(), TypeError, r"positions: got torch\.int64, wanted a floating-point dtype"),
+        (torch.full((3, 2), float("nan")), ValueError, "positions: got entries that are NaN or infinite"),
+    ],
+)
+def test_positions_that_are_none_are_refused(method, positions, error, message):
+    with pytest.raises(error, match=message):
+        method(positions)
+
+
+@pytest.mark.parametrize(("n_atoms", "n"), [(1, 3), (4, 0)])
+def test_systems_that_are_none_are_refused(n_atoms, n):
+    with pytest.raises(ValueError, match=f"n_atoms, n: got {n_atoms}, {n}, wanted at least 2 and at least 1"):
+        PairSystem(MORSE.pair_energy, n_atoms, n)
+
+
+@pytest.mark.parametrize("widths", [(6, 5), (6, 20, 3), (0, 1)])
+def test_a_network_for_no_number_of_atoms_is_refused(widths):
+    network = ENN((1, 1))
+    network.widths = widths
+    with pytest.raises(ValueError, match=r"network: got widths .*, wanted N \(N - 1\) / 2 vectors in, N out"):
+        PairNetwork(network, SCALES)

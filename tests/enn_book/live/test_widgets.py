@@ -1,0 +1,155 @@
+"""What the pages hand to their scripts: every number arrives, and a reader without scripts is told so."""
+
+import base64
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from examples import biased_network
+
+from enn_book.lectures.activations import VectorReLU
+from enn_book.lectures.clusters import relax
+from enn_book.lectures.descent import VALLEY_EXTENT, level_lines, valley
+from enn_book.live.widgets import (
+    descent_widget,
+    live_widget,
+    network_data,
+    packed,
+    trajectories_widget,
+    turn_widget,
+    widget,
+)
+from enn_lib import ENN, NetworkForceField
+from enn_lib.argon import Scales, sample_positions
+from enn_lib.dynamics import PAPER_POSITIONS, thermal_velocities
+
+
+def unpacked(text: str) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").copy())
+
+
+def data_of(markup: str) -> dict:
+    return json.loads(BeautifulSoup(markup, "html.parser").script.string)
+
+
+@pytest.fixture
+def field():
+    """Of weights that are rounded to float32 already."""
+    network = biased_network([6, 5, 4], softening=0.3, dtype=torch.float32).double()
+    return NetworkForceField(network, Scales(4.5, 0.13))
+
+
+def test_numbers_arrive_row_by_row_as_little_endian_float32():
+    values = torch.tensor([[1.5, -2.0], [0.1, math.pi]])
+    assert unpacked(packed(values)).equal(values.flatten())
+    assert base64.b64decode(packed(torch.tensor([1.0]))) == b"\x00\x00\x80\x3f"
+
+
+def test_a_part_that_is_alive_says_what_to_look_at_without_scripts():
+    part = BeautifulSoup(widget("live", {"x": 1}, instead="Look <there>."), "html.parser")
+    assert part.div["data-enn"] == "live"
+    assert part.select_one("p.enn-fallback").get_text().endswith("Look <there>.")
+    assert "needs JavaScript" in part.get_text()
+
+
+def test_data_cannot_end_the_element_that_holds_it():
+    markup = widget("live", {"x": "</script><b>"}, instead="Look.")
+    assert data_of(markup) == {"x": "</script><b>"}
+    assert "<b>" not in markup
+
+
+def test_a_part_without_words_or_with_a_number_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="instead: got ' ', wanted a sentence"):
+        widget("live", {}, instead=" ")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        widget("live", {"x": math.nan}, instead="Look.")
+
+
+def test_a_network_arrives_with_every_weight_and_setting(field):
+    data = network_data(field, "small")
+    weights = torch.cat([layer.stacked.flatten() for layer in field.network.layers])
+    assert unpacked(data.pop("weights")).double().equal(weights.detach())
+    assert data == {
+        "words": "small",
+        "widths": (6, 5, 4),
+        "a": 0.1,
+        "softening": 0.3,
+        "position_scale": 4.5,
+        "force_scale": 0.13,
+    }
+
+
+def test_a_network_that_the_page_cannot_compute_is_refused(field):
+    network = ENN([6, 5, 4], activation=VectorReLU())
+    with pytest.raises(ValueError, match=r"field: got the activations .*VectorReLU.*, wanted VectorSoftsign"):
+        network_data(NetworkForceField(network, field.scales), "small")
+
+
+def test_the_live_part_has_its_networks_in_order_and_its_start_to_the_last_digit(field):
+    runs = {word: SimpleNamespace(name=word[0], force_field=field) for word in ("one", "two")}
+    velocities = thermal_velocities(3, seed=1)
+    data = data_of(live_widget(runs, PAPER_POSITIONS, velocities, r_min=2.8, instead="Look."))
+    assert [(name, n["words"]) for name, n in data["networks"].items()] == [("o", "one"), ("t", "two")]
+    assert data["positions"] == PAPER_POSITIONS.flatten().tolist()
+    assert torch.tensor(data["velocities"], dtype=torch.float64).reshape(3, 4, 3).equal(velocities)
+
+
+def test_the_live_part_refuses_shapes_that_do_not_fit(field):
+    runs = {"one": SimpleNamespace(name="one", force_field=field)}
+    fit = {"runs": runs, "positions": PAPER_POSITIONS, "velocities": torch.zeros(2, 4, 3)}
+    for wrong in {"runs": {}}, {"positions": PAPER_POSITIONS[None]}, {"velocities": torch.zeros(2, 3, 3)}:
+        with pytest.raises(ValueError, match=r"runs, positions, velocities: got . runs, shapes"):
+            live_widget(**(fit | wrong), r_min=2.8, instead="Look.")
+
+
+def test_configurations_to_turn_are_shown_about_their_middle(field):
+    configurations = sample_positions(2, seed=0)
+    data = data_of(turn_widget(field, configurations, instead="Look."))
+    shown = torch.tensor(data["configurations"], dtype=torch.float64).reshape(2, 4, 3)
+    assert shown.mean(dim=1).abs().max() < 1e-12
+    torch.testing.assert_close(shown - shown[:, :1], configurations - configurations[:, :1])
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (0, 4, 3), (2, 5, 3)])
+def test_configurations_of_another_shape_are_refused(field, shape):
+    with pytest.raises(ValueError, match="got shape"):
+        turn_widget(field, torch.zeros(shape), instead="Look.")
+
+
+def test_trajectories_arrive_by_their_labels():
+    paths = {label: torch.randn(7, 4, 3) for label in ("analytic", "network", "S4")}
+    data = data_of(trajectories_widget(paths, every=25, instead="Look."))
+    assert list(data["paths"]) == list(paths)
+    for label, path in paths.items():
+        assert unpacked(data["paths"][label]).equal(path.flatten())
+    assert (data["atoms"], data["every"]) == (4, 25)
+
+
+def test_trajectories_that_do_not_fit_are_refused():
+    path = torch.zeros(7, 4, 3)
+    for paths in ({"a": path}, {"a": path, "b": path[1:]}, dict.fromkeys("abcd", path)):
+        with pytest.raises(ValueError, match=r"paths: got shapes .*, wanted two or three"):
+            trajectories_widget(paths, every=1, instead="Look.")
+
+
+def test_a_descent_arrives_with_what_fire_did_in_every_step():
+    start = torch.tensor([-1.3, 0.3], dtype=torch.float64)
+    descent = relax(start, valley, order="semi_implicit", dt=0.02, dt_max=0.2, mass=1.0, max_steps=60)
+    data = data_of(descent_widget(descent, instead="Look."))
+    for name in ("positions", "energy", "dt", "power", "alpha"):
+        assert unpacked(data[name]).equal(getattr(descent, name).flatten().float())
+    assert descent.alpha.min() < 0.1 == descent.alpha[0]
+    for level in data["levels"]:
+        heights = valley(unpacked(level["line"]).reshape(-1, 2)).sqrt()
+        assert (heights - level["height"]).abs().max() < 0.05
+    assert len(data["levels"]) == len(level_lines(valley, VALLEY_EXTENT))
+
+
+def test_a_descent_in_space_is_refused():
+    path = relax(torch.ones(3), lambda x: x.square().sum(), max_steps=2)
+    with pytest.raises(ValueError, match=r"relaxation: got positions of shape \(3, 3\)"):
+        descent_widget(path, instead="Look.")

@@ -1,0 +1,121 @@
+"""The map from equations to pages, functions and tests has no hole; and a hole would be found."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from pages import ROOT, toc_pages
+
+from enn_book.paper.equations import Equation, equations, resolve
+
+NUMBERS = [*map(str, range(1, 50)), "A.1"]
+EQUATIONS = equations()
+
+
+def mentioned(text: str) -> set[str]:
+    r"""The equations that a page speaks of: "Eq. 3", "Eq. 3, 4 and 7 to 9", or a ``\tag{3}``."""
+    found = set(re.findall(r"\\tag\{([\dA.]+)\}", text))
+    number = r"(?:A\.)?\d+"
+    for run in re.findall(rf"Eqs?\.\s+({number}(?:(?:,? and |,? or | to |, |–){number})*)", text):
+        for part in re.split(r",? and |,? or |, ", run.replace("–", " to ")):
+            first, _, last = part.partition(" to ")
+            found |= {str(k) for k in range(int(first), int(last) + 1)} if last else {first}
+    return found
+
+
+def functions(path) -> set[str]:
+    """The names of the tests in a file."""
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+
+
+def holes(equation: Equation) -> Iterator[str]:
+    """What is missing or wrong in one line of the map."""
+    for field in ("says", "page", "code", "tests"):
+        if not getattr(equation, field):
+            yield f"no {field}"
+    if f"book/{equation.page}" not in toc_pages():
+        yield f"page {equation.page} is not in the book"
+    elif equation.number not in mentioned((ROOT / "book" / f"{equation.page}.md").read_text()):
+        yield f"page {equation.page} does not mention it"
+    for path in equation.code:
+        try:
+            resolve(path)
+        except ValueError:
+            yield f"{path} does not exist"
+    names = {part for path in equation.code for part in path.split(".")[2:]}
+    for test in equation.tests:
+        file, _, function = test.partition("::")
+        path = ROOT / "tests" / file
+        if not path.is_file() or function not in functions(path):
+            yield f"{test} does not exist"
+        elif not names & set(re.findall(r"\w+", path.read_text())):
+            yield f"{file} never names {' or '.join(equation.code)}"
+
+
+def test_every_equation_of_the_paper_is_in_the_map_once_and_in_order():
+    assert [equation.number for equation in EQUATIONS] == NUMBERS
+
+
+@pytest.mark.parametrize("equation", EQUATIONS, ids=lambda equation: equation.number)
+def test_an_equation_has_a_page_a_function_and_a_test(equation):
+    assert list(holes(equation)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "hole"),
+    [
+        ("says", "", "no says"),
+        ("code", (), "no code"),
+        ("tests", (), "no tests"),
+        ("page", "nowhere", "page nowhere is not in the book"),
+        ("page", "reproduce", "page reproduce does not mention it"),
+        ("code", ("enn_lib.layers.unit_vector",), "enn_lib.layers.unit_vector does not exist"),
+        ("code", ("enn_lib.layer.unit_vectors",), "enn_lib.layer.unit_vectors does not exist"),
+        ("tests", ("enn_lib/test_layers.py::test_no",), "enn_lib/test_layers.py::test_no does not exist"),
+        ("tests", ("test_nothing.py::test_nothing",), "test_nothing.py::test_nothing does not exist"),
+        ("tests", ("conftest.py::small_run",), "conftest.py never names enn_lib.layers.unit_vectors"),
+    ],
+)
+def test_a_hole_is_found(field, value, hole):
+    whole = next(equation for equation in EQUATIONS if equation.number == "9")
+    assert list(holes(whole)) == []
+    assert hole in list(holes(replace(whole, **{field: value})))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("Eq. 6 of the paper", {"6"}),
+        ("(Eq. 3, 4 and 7 to 9)", {"3", "4", "7", "8", "9"}),
+        ("Eqs. 16–18", {"16", "17", "18"}),
+        (r"x = y. \tag{12}", {"12"}),
+        ("Eq. A.1", {"A.1"}),
+        ("equation 6, or section 3.2", set()),
+        ("Eq. 60", {"60"}),
+    ],
+)
+def test_what_a_page_mentions_is_read_from_its_text(text, numbers):
+    assert mentioned(text) == numbers
+
+
+def test_an_entry_with_a_missing_or_an_unknown_key_is_named():
+    with pytest.raises(ValueError, match=r"equation 9: got \['page', 'says'\], wanted"):
+        Equation.read("9", {"says": "unit vectors", "page": "the-layer"})
+
+
+def broken_tags(text: str) -> list[str]:
+    """Displayed equations of several lines with a tag: Sphinx puts them in ``split``, which allows none."""
+    blocks = re.findall(r"\$\$(.*?)\$\$", text, re.DOTALL)
+    return [block for block in blocks if "\\tag" in block and r"\\" in block]
+
+
+@pytest.mark.parametrize("page", toc_pages())
+def test_every_numbered_equation_can_be_shown(page):
+    assert broken_tags((ROOT / f"{page}.md").read_text()) == []
+
+
+def test_a_tag_in_an_equation_of_several_lines_is_found():
+    assert broken_tags("$$\na \\\\ b \\tag{1}\n$$")
+    assert not broken_tags("$$\na = b \\tag{1}\n$$")

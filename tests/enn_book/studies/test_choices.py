@@ -1,0 +1,108 @@
+"""The study of choices: one thing is changed at a time, at equal cost, and it can be repeated."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from enn_book.studies.choices.figures import plot_choices, plot_gap, plot_plane
+from enn_book.studies.choices.study import BASE, CHOICES, COLUMNS, GENERALISATION, run_variation, variation
+from enn_book.studies.study import load
+from enn_book.studies.training import as_rmsd
+
+SMALL = {"n_configurations": 200, "batch_size": 30, "iterations": 40, "compile": False}
+FLAT = {column: [0.25, 0.16] for column in COLUMNS}
+
+
+@pytest.mark.parametrize("name", [name for name in CHOICES if name != "base"])
+def test_a_choice_changes_what_it_says_and_the_length_that_follows(name):
+    different = {key for key, value in asdict(variation(name)).items() if value != asdict(BASE)[key]}
+    assert different - {"iterations"} == set(CHOICES[name])
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_gets_as_many_gradients(name):
+    config = variation(name)
+    assert config.iterations * config.batch_size == BASE.iterations * BASE.batch_size
+
+
+def rows_of(**changes):
+    """The rows of a small run of the base."""
+    _, rows = run_variation(replace(BASE, **SMALL, **changes)).tables[""]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def courses():
+    """The columns of a run of 40 steps."""
+    return list(zip(*rows_of(), strict=True))
+
+
+def test_a_run_lowers_the_loss_and_counts_its_gradients(courses):
+    iteration, evaluations, training, *_ = courses
+    assert evaluations == tuple(30 * i for i in iteration)
+    assert training[-1] < 0.9 * training[0]
+
+
+def test_the_averaged_weights_lag_behind(courses):
+    """Over 40 steps a memory of a thousand has hardly left the start."""
+    plain, averaged = (abs(losses[-1] / losses[0] - 1) for losses in courses[3:])
+    assert averaged < 0.1 < plain
+
+
+def test_a_run_that_diverges_ends_early():
+    assert len(rows_of(learning_rate=1e30)) < 40
+
+
+@pytest.mark.parametrize("name", [*CHOICES, *GENERALISATION])
+def test_a_shipped_history_is_that_of_its_variation(name):
+    history, config = load("choices")[name].table(), variation(name)
+    assert tuple(history) == COLUMNS
+    assert history["iteration"][-1] == config.iterations
+    assert history["gradient_evaluations"][-1] == config.iterations * config.batch_size
+
+
+def test_a_shipped_history_begins_as_the_same_training_does():
+    """The loss after the first step, computed anew on the data of the study."""
+    _, (row,) = run_variation(replace(variation("few-muon"), iterations=1)).tables[""]
+    history = load("choices")["few-muon"].table()
+    assert row[2] == pytest.approx(history["training_loss"][0], rel=1e-4)
+    assert row[3] == pytest.approx(history["validation_loss"][0], rel=1e-4)
+
+
+def test_the_verdict_of_the_readme_holds():
+    tables = load("choices").tables()
+    last = {name: {key: values[-1] for key, values in table.items()} for name, table in tables.items()}
+    loss = {name: row["validation_loss"] for name, row in last.items()}
+    assert loss["a-1"] > loss["base"] > 4 * loss["eps-0.3-a-1"] > 4 * 1.4 * loss["soap-eps-0.3-a-1"]
+    assert max(CHOICES, key=loss.get) == "constant"
+    assert 100 < loss["literal-10000"] / last["literal-10000"]["training_loss"] < 110
+    assert loss["relabelled-10000"] < 2 * last["relabelled-10000"]["training_loss"]
+    assert all(last[name]["averaged_loss"] > loss[name] for name in CHOICES if name != "constant")
+    assert loss["adam-0.003"] > loss["adam-0.01"] > 5 * loss["base"]
+
+
+def test_an_error_is_the_scale_times_the_root_of_the_loss():
+    assert as_rmsd([0.25, 0.04], 2.0) == pytest.approx([1.0, 0.4])
+
+
+def test_choices_are_drawn_in_the_order_of_their_errors():
+    worse = {column: [0.25, 0.2] for column in COLUMNS}
+    (axes,) = plot_choices({"base": FLAT, "worse": worse}, 0.1, level=0.01).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["worse", "base"]
+
+
+def test_a_base_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="base: got 'base', wanted one of a-1"):
+        plot_choices({"a-1": FLAT}, 0.1)
+
+
+def test_the_gap_has_a_curve_of_training_and_one_of_validation_for_each_family():
+    (axes,) = plot_gap({"literal": {1000: FLAT, 3000: FLAT}, "relabelled": {1000: FLAT}}, 0.1).axes
+    assert len(axes.lines) == 4
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.04, 0.04])
+
+
+def test_in_the_plane_a_loss_of_one_or_more_is_left_out():
+    history = {"training_loss": [1.2, 0.25], "validation_loss": [1.3, 0.36]}
+    (axes,) = plot_plane({"one": history}, 1.0).axes
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([0.5])

@@ -1,0 +1,102 @@
+"""The studies whose whole runs are kept: minutes, seeds and protocol."""
+
+from dataclasses import replace
+
+import pytest
+
+from enn_book.paper.experiment import largest_rise
+from enn_book.studies.minutes.study import STUDY as MINUTES
+from enn_book.studies.study import load
+from enn_lib import load_run
+from enn_lib.training import train
+
+PAPER = 0.00118  # eV/Å
+
+
+def component(record, kind="network"):
+    return record["test"][kind]["rmsd_component"]
+
+
+@pytest.fixture
+def small(small_config, monkeypatch):
+    """The study minutes with one training that takes no time."""
+    config = replace(small_config, iterations=40, checkpoint_every=5)
+    return replace(MINUTES, plan=lambda records, length: {"tiny": config})
+
+
+def test_a_run_is_trained_measured_and_kept(small, tmp_path):
+    records = small.repeat(tmp_path)
+    assert records["tiny"]["iteration"] == 40
+    assert records["tiny"].seconds > 0
+    assert component(records["tiny"]) == component(load_run(tmp_path / "tiny").metrics)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(small, tmp_path):
+    (config,) = small.plan({}, None).values()
+    assert train(config, tmp_path / "cut" / "tiny", max_minutes=0).iteration == 1
+    cut, whole = (small.repeat(tmp_path / name)["tiny"].path for name in ("cut", "whole"))
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_run_that_was_killed_before_it_was_measured_is_measured(small, tmp_path):
+    (config,) = small.plan({}, None).values()
+    train(config, tmp_path / "tiny")
+    assert small.repeat(tmp_path)["tiny"]["iteration"] == 40
+
+
+@pytest.mark.parametrize("name", [*load("minutes"), *load("seeds"), *load("protocol")])
+def test_a_run_that_a_study_keeps_is_found_by_its_name(name):
+    assert load_run(name).name == name
+
+
+def test_the_verdict_on_minutes_holds():
+    runs = load("minutes").values()
+    assert all(component(run) <= PAPER < 3**0.5 * component(run) for run in runs)
+    assert all(3**0.5 * component(run, "s4_average") <= PAPER for run in runs)
+    moved = [run["dynamics"]["s4_average"]["rmsd_positions"][1] for run in runs]
+    assert (min(moved), max(moved)) == pytest.approx((0.29, 0.67), abs=5e-3)
+
+
+@pytest.mark.parametrize(("kind", "seeds", "seconds"), [("five-minutes", 5, 253), ("two-minutes", 3, 80)])
+def test_the_runs_of_minutes_are_of_two_cores_and_differ_in_seed_and_data(kind, seeds, seconds):
+    runs = [record for name, record in load("minutes").items() if name.startswith(kind)]
+    from_seed = [(run.config["seed"], run.config["data_seed"]) for run in runs]
+    assert from_seed == [(seed, 2208 + seed) for seed in range(seeds)]
+    assert {(run["provenance"]["hardware"]["cores"], run["n_test"]) for run in runs} == {(2, 20_000)}
+    assert max(run.seconds for run in runs) == pytest.approx(seconds, abs=0.5)
+
+
+def test_the_verdict_on_seeds_holds():
+    records = load("seeds")
+    for name, errors, moved in (
+        ("reference", (1.9e-4, 1.8e-4), (0.069, 0.18)),
+        ("softened", (4.4e-5, 5.3e-5), (0.012, 0.021)),
+    ):
+        two = (load_run(name).metrics, records[f"{name}-1"])
+        assert [component(r, "s4_average") for r in two] == pytest.approx(errors, rel=0.03)
+        ends = [r["dynamics"]["s4_average"]["rmsd_positions"][1] for r in two]
+        assert ends == pytest.approx(moved, rel=0.04)
+        assert 1.5 < ends[1] / ends[0] < 3
+    assert records["softened-1"]["dynamics"]["s4_average"]["rmsd_energy"][1] <= 4e-5  # eV
+
+
+def test_the_verdict_on_the_protocol_holds():
+    records = load("protocol")
+    paper, again, few = (records[name].table("history") for name in ("paper", "paper-again", "paper-600"))
+    assert (paper["iteration"][-1], again["iteration"][-1], few["iteration"][-1]) == (27_202, 7514, 1e6)
+    assert component(records["paper"]) / PAPER == pytest.approx(9, abs=0.2)
+    assert paper["validation_loss"][-1] == min(paper["validation_loss"])
+    assert few["training_loss"][-1] == pytest.approx(2.7e-8, rel=0.02)
+    assert few["validation_loss"][-1] == pytest.approx(0.34, abs=5e-3)
+    assert largest_rise(paper["training_loss"]) == pytest.approx(0.15, abs=5e-3)
+    assert largest_rise(again["training_loss"]) < 0.01
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-again", "paper-600"])
+def test_the_runs_of_fire_follow_the_paper_s_protocol(name):
+    """FIRE on the whole batch, the printed settings but the velocity first, and no augmentation."""
+    config = load_run(name).config
+    assert (config.optimiser, config.fire_order, config.batch_size) == ("fire", "semi_implicit", None)
+    assert (config.training_size, config.relabel) == (600 if name == "paper-600" else 60_000, False)
+    assert (config.fire_dt, config.fire_dt_max, config.fire_mass) == (0.001, 0.01, 0.1)
+    assert config.widths == (6, 50, 90, 100, 80, 50, 4)

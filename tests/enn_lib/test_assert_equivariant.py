@@ -1,0 +1,176 @@
+"""The groups' actions, and the public check of equivariance: what it accepts, rejects, and says."""
+
+import pytest
+import torch
+from examples import biased_network, normal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enn_lib import ARGON, NetworkForceField, PermutationAverage
+from enn_lib.argon import Scales, sample_positions
+from enn_lib.groups import TOLERANCES, act, assert_equivariant, equivariance_error, random_element
+
+
+def product(group, first, second):
+    """The member of the group that does `second` and then `first`."""
+    if group == "S":
+        return first[second]
+    return first + second if group == "T" else first @ second
+
+
+def vectors(n, m, dtype=torch.float64, seed=0):
+    return normal(2, n, m, dtype=dtype, seed=seed)
+
+
+@settings(max_examples=60)
+@given(
+    group=st.sampled_from(["U", "O", "SO", "S", "T"]),
+    action=st.sampled_from(["columns", "rows", "invariant"]),
+    dtype=st.sampled_from(list(TOLERANCES)),
+    n=st.integers(1, 6),
+    seed=st.integers(0, 2**31),
+)
+def test_each_action_turns_products_into_compositions(group, action, dtype, n, seed):
+    """T_(gh) = T_g T_h: what makes it a group action (sec. 3.1)."""
+    x = vectors(n, n, dtype, seed)
+    g, h = (random_element(group, n, dtype=dtype, seed=seed + k) for k in range(2))
+    once = act(group, product(group, g, h), x, action)
+    twice = act(group, g, act(group, h, x, action), action)
+    torch.testing.assert_close(once, twice, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize(("group", "n"), [("O", 1), *((group, n) for group in "OS" for n in (2, 3, 5))])
+def test_two_consecutive_seeds_give_both_halves_of_the_orthogonal_group_and_of_the_permutations(group, n):
+    unit = torch.eye(n, dtype=torch.float64)
+    matrices = torch.stack([act(group, random_element(group, n, seed=s), unit) for s in range(4)])
+    assert torch.linalg.det(matrices).round().tolist() == [-1, 1, -1, 1]
+
+
+def test_a_permutation_moves_vector_i_to_place_element_i():
+    element = torch.tensor([2, 0, 1])
+    x = torch.tensor([[10.0, 11.0, 12.0]])
+    assert act("S", element, x).tolist() == [[11.0, 12.0, 10.0]]
+    assert act("S", element, x.mT, "rows").flatten().tolist() == [11.0, 12.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("group", "output_action"), [("O", "rows"), ("SO", "rows"), ("S", "rows"), ("T", "invariant")]
+)
+def test_argon_forces_turn_permute_and_do_not_feel_translations(group, output_action):
+    positions = sample_positions(20, seed=0)
+    assert_equivariant(ARGON.forces, positions, group=group, action="rows", output_action=output_action)
+
+
+@pytest.mark.parametrize("group", ["O", "S", "T"])
+def test_argon_energy_is_invariant(group):
+    positions = sample_positions(20, seed=0)
+    assert_equivariant(ARGON.energy, positions, group=group, action="rows", output_action="invariant")
+
+
+def test_the_cross_product_is_equivariant_under_rotations_only():
+    def cross(x):
+        return torch.linalg.cross(x[..., :1], x[..., 1:], dim=-2)
+
+    x = vectors(3, 2)
+    assert_equivariant(cross, x, group="SO")
+    with pytest.raises(AssertionError, match=r"O\(3\)"):
+        assert_equivariant(cross, x, group="O", n_operators=1)
+
+
+def test_a_real_map_that_mixes_real_and_imaginary_parts_is_orthogonal_but_not_unitary():
+    x = vectors(3, 2, torch.complex128)
+    assert_equivariant(torch.conj, x, group="O")
+    with pytest.raises(AssertionError, match=r"U\(3\)"):
+        assert_equivariant(torch.conj, x, group="U", n_operators=1)
+
+
+def test_the_sign_of_a_permutation_is_not_taken_for_an_invariant():
+    x = vectors(3, 3)
+    with pytest.raises(AssertionError, match=r"S\(3\)"):
+        assert_equivariant(torch.linalg.det, x, group="S", output_action="invariant", n_operators=1)
+
+
+def test_a_mean_is_equivariant_under_translations_and_invariant_under_permutations():
+    def mean(x):
+        return x.mean(dim=-1, keepdim=True)
+
+    x = vectors(3, 5, torch.complex64)
+    assert_equivariant(mean, x, group="T")
+    assert_equivariant(mean, x, group="S", output_action="invariant")
+
+
+def test_several_inputs_and_outputs_each_have_their_action():
+    def scale(x, charges):
+        return x * charges, charges * x.abs().square().sum(dim=-2, keepdim=True)
+
+    x, charges = vectors(3, 4), vectors(1, 4, seed=1)
+    actions = ("columns", "invariant")
+    assert_equivariant(scale, x, charges, group="O", action=actions, output_action=actions)
+    assert_equivariant(scale, x, charges, group="S", action=("columns", "columns"))
+    with pytest.raises(AssertionError, match="output 1"):
+        assert_equivariant(scale, x, charges, group="S", output_action=actions)
+
+
+def test_an_action_of_ones_own_may_be_given():
+    """A matrix transforms as U A U^H, and its trace is invariant."""
+
+    def conjugate(u, a):
+        return u @ a @ u.mH
+
+    a = vectors(3, 3, torch.complex128)
+    assert_equivariant(lambda a: a @ a, a, action=conjugate, n=3)
+    assert_equivariant(torch.func.vmap(torch.trace), a, action=conjugate, output_action="invariant", n=3)
+
+
+def test_the_message_gives_error_tolerance_and_a_seed_that_reproduces_the_error():
+    x = vectors(3, 2)
+    with pytest.raises(AssertionError, match="random_element") as caught:
+        assert_equivariant(torch.tanh, x, group="O", seed=6, n_operators=1)
+    error = equivariance_error(torch.tanh, x, operator=random_element("O", 3, seed=6))
+    message = str(caught.value)
+    assert f"relative error {error:.3g}" in message
+    assert "tolerance 1e-10" in message
+    assert "seed=6" in message
+
+
+def test_an_output_that_is_not_a_number_fails():
+    with pytest.raises(AssertionError, match="nan"):
+        assert_equivariant(lambda x: x * float("nan"), vectors(3, 2), group="O")
+
+
+def test_the_largest_error_is_returned():
+    x = vectors(3, 2)
+    operators = [random_element("O", 3, seed=s) for s in range(4)]
+    errors = [equivariance_error(torch.tanh, x, operator=operator, group="O") for operator in operators]
+    assert assert_equivariant(torch.tanh, x, group="O", n_operators=4, tolerance=10) == max(errors)
+
+
+def test_an_average_over_relabellings_is_caught_if_it_is_not_there():
+    """A network force field knows nothing of permutations; its S4 average does."""
+    field = NetworkForceField(biased_network((6, 5, 4)), Scales(position=4.5, force=0.13))
+    positions = sample_positions(5, seed=1)
+    assert_equivariant(PermutationAverage(field).forces, positions, group="S", action="rows")
+    with pytest.raises(AssertionError, match=r"S\(4\)"):
+        assert_equivariant(field.forces, positions, group="S", action="rows")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"group": "E"}, "group: got 'E'"),
+        ({"action": "diagonal"}, "action: got 'diagonal'"),
+        ({"action": "invariant"}, "action: got 'invariant' for every input"),
+        ({"action": ("columns", "rows")}, "action: got 2"),
+        ({"n_operators": 0}, "n_operators: got 0"),
+        ({"n": 7}, r"x: got shape \(2, 3, 2\), wanted vectors of dimension 7"),
+        ({"action": lambda g, x: g @ x}, "n: got None"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        assert_equivariant(torch.tanh, vectors(3, 2), **arguments)
+
+
+def test_an_output_whose_shape_depends_on_the_input_is_named():
+    with pytest.raises(ValueError, match="function: got an output of shape"):
+        assert_equivariant(lambda x: x[:, :, x[0, 0] > 0], vectors(3, 9), group="O")

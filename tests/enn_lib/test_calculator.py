@@ -1,0 +1,144 @@
+"""The ASE calculator: ASE's own checks, the symmetries of forces, and what it refuses."""
+
+from io import StringIO
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces
+from ase.calculators.lj import LennardJones as AseLennardJones
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS, FIRE
+from scipy.spatial.transform import Rotation
+
+from enn_lib import ARGON, load_run
+from enn_lib.argon import ARGON_MASS
+from enn_lib.calculator import ENNCalculator, forces_only
+from enn_lib.dynamics import PAPER_POSITIONS, simulate, thermal_velocities
+
+START = PAPER_POSITIONS.numpy()
+SHAPE = np.array([[0.0, 0.0, 0.0], [3.6, 0.2, 0.1], [1.7, 3.5, -0.2], [1.6, 1.0, 3.1]])
+
+
+def argon(calculator, positions=SHAPE) -> Atoms:
+    return Atoms(f"Ar{len(positions)}", positions=positions, calculator=calculator)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return ENNCalculator("softened")
+
+
+TURN = Rotation.random(rng=1).as_matrix()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shift"),
+    [(TURN, 0.0), (-TURN, 0.0), (np.eye(3), np.array([10.0, -20.0, 5.0]))],
+    ids=["rotation", "reflection", "translation"],
+)
+def test_forces_turn_and_reflect_with_the_atoms_and_do_not_know_where_they_are(network, matrix, shift):
+    moved = argon(network, SHAPE @ matrix.T + shift).get_forces()
+    np.testing.assert_allclose(moved, argon(network).get_forces() @ matrix.T, atol=1e-10)
+
+
+def test_forces_follow_the_numbering_of_equal_atoms_if_averaged_over_them(network):
+    order = [2, 0, 3, 1]
+    for calculator, is_equal in ((network, True), (ENNCalculator("softened", average=False), False)):
+        forces = argon(calculator).get_forces()
+        renumbered = argon(calculator, SHAPE[order]).get_forces()
+        assert np.allclose(renumbered, forces[order], atol=1e-10) == is_equal
+
+
+def test_forces_are_the_slope_of_the_energy_where_there_is_one():
+    atoms = argon(ENNCalculator(ARGON))
+    numerical = calculate_numerical_forces(atoms, eps=1e-4)
+    assert np.abs(numerical).max() > 1e-4
+    np.testing.assert_allclose(atoms.get_forces(), numerical, atol=1e-7)
+
+
+def test_the_analytic_potential_is_the_lennard_jones_of_ase():
+    ours = argon(ENNCalculator(ARGON))
+    theirs = argon(AseLennardJones(sigma=ARGON.r0, epsilon=ARGON.epsilon, rc=1e3))
+    np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=1e-9)
+    assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=1e-9)
+
+
+def test_forces_are_those_of_the_force_field(network):
+    wanted = load_run("softened").force_field.forces(torch.from_numpy(SHAPE)).numpy()
+    np.testing.assert_array_equal(argon(ENNCalculator("softened", average=False)).get_forces(), wanted)
+
+
+def test_dynamics_driven_by_ase_is_the_dynamics_of_this_package(network):
+    velocities = thermal_velocities(1, seed=3)
+    ours = simulate(network.force_field, PAPER_POSITIONS[None].clone(), velocities, 50)
+    atoms = argon(network, START)
+    atoms.set_masses([ARGON_MASS] * 4)
+    atoms.set_velocities(velocities[0].numpy() / units.fs)
+    VelocityVerlet(atoms, units.fs).run(50)
+    np.testing.assert_allclose(atoms.positions, ours.positions[-1, 0].numpy(), atol=1e-9)
+
+
+@pytest.mark.parametrize("optimiser", [FIRE, BFGS])
+def test_the_cluster_relaxes_to_the_tetrahedron_without_an_energy(network, optimiser):
+    atoms = argon(network)
+    assert forces_only(optimiser)(atoms, logfile=None).run(fmax=1e-4, steps=500)
+    distances = atoms.get_all_distances()[np.triu_indices(4, 1)]
+    np.testing.assert_allclose(distances, 2 ** (1 / 6) * ARGON.r0, atol=0.02)
+
+
+def test_the_log_of_an_optimiser_without_an_energy_has_the_largest_force(network):
+    log, atoms = StringIO(), argon(network)
+    forces_only(FIRE)(atoms, logfile=log).run(fmax=1e-9, steps=2)
+    last = log.getvalue().splitlines()[-1].split()
+    assert last[:2] == ["FIRE", "2"]
+    assert float(last[2]) == pytest.approx(np.linalg.norm(atoms.get_forces(), axis=1).max(), abs=1e-6)
+
+
+def test_an_energy_is_refused_in_a_sentence_where_there_is_none(network):
+    with pytest.raises(PropertyNotImplementedError, match="predicts forces directly and has no energy"):
+        argon(network).get_potential_energy()
+
+
+def test_a_stress_is_refused(network):
+    with pytest.raises(PropertyNotImplementedError):
+        argon(network).get_stress()
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms("Ar3Ne", positions=SHAPE), "atoms: got Ne, wanted Ar only"),
+        (Atoms("Ar3", positions=SHAPE[:3]), "atoms: got 3 of them, wanted 4"),
+        (Atoms("Ar4", positions=SHAPE, cell=[20, 20, 20], pbc=True), "periodic cell"),
+    ],
+    ids=["of another kind", "of another number", "in a periodic cell"],
+)
+def test_atoms_are_refused(network, atoms, message):
+    atoms.calc = network
+    with pytest.raises(ValueError, match=message):
+        atoms.get_forces()
+
+
+def test_atoms_of_several_kinds_are_taken_in_their_order_alone():
+    mixed = ENNCalculator(ARGON, symbol=("N", "H", "H", "H"))
+    assert Atoms("NH3", positions=SHAPE, calculator=mixed).get_forces().shape == (4, 3)
+    for other in ("H3N", "NH2F", "Ar4"):
+        with pytest.raises(ValueError, match=r"atoms: got .*, wanted N, H, H, H in this order"):
+            Atoms(other, positions=SHAPE, calculator=mixed).get_forces()
+
+
+def test_any_number_of_atoms_is_taken_where_the_force_field_does():
+    assert argon(ENNCalculator(ARGON), np.vstack([SHAPE, [[8.0, 8.0, 8.0]]])).get_forces().shape == (5, 3)
+
+
+def test_a_run_of_other_than_four_atoms_cannot_be_asked_for():
+    with pytest.raises(ValueError, match="n_atoms: got 5, wanted 4"):
+        ENNCalculator("softened", n_atoms=5)
+
+
+def test_something_without_forces_is_refused():
+    with pytest.raises(TypeError, match="source: got float, wanted a run or an object with forces"):
+        ENNCalculator(1.0)

@@ -1,0 +1,208 @@
+"""``python -m enn_lib train | evaluate | runs | export``."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+
+from enn_lib.__main__ import main
+from enn_lib.runs import load_run, shipped_runs
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def config_file(small_config, tmp_path):
+    """The small configuration as a file."""
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(asdict(small_config)))
+    return path
+
+
+@pytest.fixture
+def tiny(small_run, tmp_path, monkeypatch):
+    """The small run as the one that ships."""
+    monkeypatch.setattr("enn_lib.runs.SHIPPED", tmp_path / "shipped")
+    return shutil.copytree(small_run, tmp_path / "shipped" / "tiny")
+
+
+def run(*arguments):
+    return main([str(a) for a in arguments])
+
+
+def assert_refused(capsys, message, *arguments):
+    """Exit status 2, and one line that starts with error and holds the message."""
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"error: .*\n", err)
+    assert message in err
+
+
+# Help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            [],
+            [
+                "train into a folder",
+                "evaluate",
+                "measure",
+                "list the shipped runs",
+                "export",
+                "one .pt2 file",
+            ],
+        ),
+        (["train"], ["--config", "--out", "--max-minutes", "go on from its checkpoint", "JSON"]),
+        (["evaluate"], ["run folder", "shipped run", "permutations", "metrics.json"]),
+        (["runs"], ["shipped runs"]),
+        (["export"], ["run folder", "shipped run", ".pt2", "--alone", "permutations"]),
+    ],
+)
+def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: python -m enn_lib")
+    assert [word for word in words if word not in out] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["train"], ["train", "--config", "x"], ["evaluate"], ["export"], ["export", "softened"]],
+)
+def test_a_command_that_is_not_complete_shows_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m enn_lib" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module():
+    result = subprocess.run(
+        [sys.executable, "-m", "enn_lib", "evaluate", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch("error: run: got 'nowhere', wanted a run folder or one of .*\n", result.stderr)
+
+
+# From a configuration to metrics
+
+
+def test_train_then_evaluate_writes_the_metrics_it_prints(config_file, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run("train", "--config", config_file, "--out", folder) == 0
+    out = capsys.readouterr().out
+    assert "30 of 30 iterations" in out
+    assert f"next: python -m enn_lib evaluate {folder}" in out
+
+    assert run("evaluate", folder) == 0
+    out = capsys.readouterr().out
+    metrics = load_run(folder).metrics
+    assert (metrics["iteration"], metrics["n_test"]) == (30, 40)
+    assert metrics["validation"].keys() == {"network"}
+    assert metrics["test"].keys() == metrics["dynamics"].keys() == {"network", "s4_average"}
+    for line, kind in zip(out.splitlines(), ("network", "s4_average"), strict=True):
+        assert line.startswith(kind)
+        assert f"test RMSD {metrics['test'][kind]['rmsd_component']:.3g} eV/Å per component" in line
+        assert f"{metrics['test'][kind]['rmsd_vector']:.3g} per vector" in line
+        dynamics = metrics["dynamics"][kind]
+        assert dynamics["steps"] == [1500, 4000]
+        last = f"{dynamics['rmsd_positions'][1]:.3g} Å, {dynamics['rmsd_energy'][1]:.3g} eV"
+        assert f"after 4000 fs {last}" in line
+
+
+def test_training_that_was_stopped_says_how_to_go_on_and_does(config_file, small_run, tmp_path, capsys):
+    command = ("train", "--config", config_file, "--out", tmp_path / "run")
+    assert run(*command, "--max-minutes", "0") == 0
+    out = capsys.readouterr().out
+    assert "1 of 30 iterations" in out
+    assert "the same command goes on from here" in out
+    assert run(*command) == 0
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (small_run / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("source", ["folder", "configuration", "name"])
+def test_a_run_can_be_repeated_by_its_folder_its_configuration_or_its_name(source, tiny, tmp_path):
+    config = {"folder": tiny, "configuration": tiny / "config.json", "name": "tiny"}[source]
+    assert run("train", "--config", config, "--out", tmp_path / "again") == 0
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (tiny / WEIGHTS).read_bytes()
+
+
+def test_runs_lists_each_shipped_run_with_its_errors(capsys):
+    assert run("runs") == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["run", "optimiser", "iterations", "softening"]
+    assert [line.split()[0] for line in lines] == shipped_runs()
+    for line in lines:
+        shipped = load_run(line.split()[0])
+        assert shipped.config.optimiser in line
+        assert f"{shipped.metrics['test']['network']['rmsd_component']:.3g}" in line
+
+
+def test_runs_says_of_a_run_without_metrics_that_it_was_not_evaluated(tiny, capsys):
+    assert run("runs") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["tiny", "muon", "30", "0", "not", "evaluated"] in lines
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "bad.json: not a JSON file"),
+        ("[]", "bad.json: got a list, wanted a JSON object"),
+        ('{"learning_speed": 1}', "config: got unknown key learning_speed"),
+        ('{"iterations": "many"}', "iterations: got 'many', wanted a valid integer"),
+        ('{"n_configurations": 2}', "n_configurations: got 2, wanted at least 5"),
+        ('{"learning_rate": -1}', "learning_rate: got -1, wanted greater than or equal to 0"),
+    ],
+)
+def test_a_bad_configuration_is_refused_in_one_line(content, message, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text(content)
+    assert_refused(capsys, message, "train", "--config", tmp_path / "bad.json", "--out", tmp_path / "run")
+
+
+def test_a_configuration_that_is_not_there_is_refused(tmp_path, capsys):
+    message = "--config: got 'referense', wanted a JSON file, a run folder, or one of"
+    assert_refused(capsys, message, "train", "--config", "referense", "--out", tmp_path / "run")
+
+
+def test_a_file_in_place_of_a_folder_is_refused(config_file, capsys):
+    assert_refused(capsys, "small.json", "train", "--config", config_file, "--out", config_file)
+
+
+def test_a_run_of_another_configuration_is_refused(small_config, config_file, tmp_path, capsys):
+    run("train", "--config", config_file, "--out", tmp_path / "run", "--max-minutes", "0")
+    capsys.readouterr()
+    config_file.write_text(json.dumps(asdict(replace(small_config, seed=3))))
+    message = "(seed: got 3, the folder has 0)"
+    assert_refused(capsys, message, "train", "--config", config_file, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["export", "field.pt2"]], ids=" ".join)
+def test_what_is_no_run_is_refused(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name, *options = command
+    assert_refused(capsys, "run: got 'nowhere', wanted a run folder", name, "nowhere", *options)
+    assert_refused(capsys, "not a run, config.json", name, tmp_path, *options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_line(small_run, tmp_path, capsys):
+    """torch reports them in several."""
+    folder = shutil.copytree(small_run, tmp_path / "copy")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"widths": [6, 9, 4]}))
+    assert_refused(capsys, "does not fit config.json (widths (6, 9, 4))", "evaluate", folder)

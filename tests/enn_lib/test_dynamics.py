@@ -1,0 +1,319 @@
+"""Molecular dynamics of sec. 4.3: the integrator, the start, and the deviations of Eq. 48, 49."""
+
+import re
+from dataclasses import replace
+from unittest.mock import Mock
+
+import ase
+import pytest
+import torch
+from ase import units
+from ase.calculators.lj import LennardJones as AseLennardJones
+from ase.md.verlet import VelocityVerlet as AseVelocityVerlet
+
+from enn_lib.argon import ARGON, ARGON_MASS, sample_positions
+from enn_lib.dynamics import (
+    PAPER_POSITIONS,
+    VelocityVerlet,
+    kinetic_energy,
+    paper_initial_conditions,
+    rmsd_energy,
+    rmsd_positions,
+    simulate,
+    thermal_velocities,
+)
+
+
+def as_atoms(positions, velocities, mass=ARGON_MASS):
+    """One sample for ASE, in its units, with its Lennard-Jones; the cutoff of 10^4 Å changes nothing."""
+    masses = torch.as_tensor(mass, dtype=torch.float64).expand(len(positions)).numpy()
+    lennard_jones = AseLennardJones(sigma=ARGON.r0, epsilon=ARGON.epsilon, rc=1e4)
+    atoms = ase.Atoms(f"Ar{len(positions)}", positions.numpy(), masses=masses, calculator=lennard_jones)
+    atoms.set_velocities(velocities.numpy() / units.fs)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def start():
+    return paper_initial_conditions(3)
+
+
+@pytest.fixture(scope="module")
+def trajectory(start):
+    return simulate(ARGON, *start, 400)
+
+
+# The integrator
+
+
+MASSES = torch.tensor([14.0, 1.0, 40.0, 7.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("dt", "mass"),
+    [(1.0, ARGON_MASS), (3.0, 20.0), (1.0, MASSES)],
+    ids=["argon", "lighter in longer steps", "of different masses"],
+)
+def test_ase_moves_the_atoms_along_the_same_path(start, dt, mass):
+    """ASE's velocity Verlet and Lennard-Jones."""
+    ours = simulate(ARGON, *start, 300, dt, mass=mass)
+    atoms = as_atoms(start[0][1], start[1][1], mass)
+    dynamics = AseVelocityVerlet(atoms, timestep=dt * units.fs)
+    for step in range(0, 301, 100):
+        torch.testing.assert_close(
+            ours.positions[step, 1], torch.from_numpy(atoms.positions), rtol=0, atol=1e-9
+        )
+        torch.testing.assert_close(
+            ours.velocities[step, 1], torch.from_numpy(atoms.get_velocities() * units.fs), rtol=0, atol=1e-11
+        )
+        assert ours.total_energy()[step, 1].item() == pytest.approx(atoms.get_total_energy(), rel=1e-9)
+        dynamics.run(100)
+
+
+def test_equal_masses_one_by_one_are_one_mass(start, trajectory):
+    each = simulate(ARGON, *start, 400, mass=torch.full((4,), ARGON_MASS, dtype=torch.float64))
+    torch.testing.assert_close(each.positions, trajectory.positions, rtol=0, atol=1e-9)
+    torch.testing.assert_close(each.total_energy(), trajectory.total_energy(), rtol=0, atol=1e-12)
+
+
+def test_masses_that_do_not_fit_are_refused(start):
+    with pytest.raises(ValueError, match=r"mass: got shape \(3,\), wanted \(4,\), one an atom"):
+        simulate(ARGON, *start, 1, mass=MASSES[:3])
+
+
+def test_a_step_is_equations_44_and_45_written_out(start):
+    """r + v dt + F dt^2 / 2m, and v + (F + F') dt / 2m, in ASE's units of time."""
+    positions, velocities = start
+    dt, forces = 2.0 * units.fs, ARGON.forces(positions)
+    moved = positions + velocities / units.fs * dt + forces * dt**2 / (2 * ARGON_MASS)
+    new_forces = ARGON.forces(moved)
+    faster = velocities / units.fs + (forces + new_forces) * dt / (2 * ARGON_MASS)
+    actual = VelocityVerlet(ARGON, dt=2.0).step(positions, velocities, forces)
+    torch.testing.assert_close(actual[0], moved)
+    torch.testing.assert_close(actual[1], faster * units.fs)
+    assert actual[2].equal(ARGON.forces(actual[0]))
+
+
+def test_time_runs_backwards_to_the_start(start, trajectory):
+    back = simulate(ARGON, trajectory.positions[-1], trajectory.velocities[-1], 400, dt=-1.0)
+    torch.testing.assert_close(back.positions[-1], start[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(back.velocities[-1], start[1], rtol=0, atol=1e-11)
+    assert back.time[-1] == -400
+
+
+def test_the_energy_error_falls_with_the_square_of_the_time_step(start):
+    """Half the step, a quarter of the largest error: the order of velocity Verlet."""
+
+    def largest_error(dt):
+        energy = simulate(ARGON, *start, round(1600 / dt), dt).total_energy()
+        return (energy - energy[0]).abs().max().item()
+
+    coarse, middle, fine = (largest_error(dt) for dt in (8.0, 4.0, 2.0))
+    assert coarse / middle == pytest.approx(4, rel=0.1)
+    assert middle / fine == pytest.approx(4, rel=0.1)
+
+
+def test_momentum_angular_momentum_and_the_centre_of_mass_are_conserved(trajectory):
+    assert trajectory.velocities.sum(dim=-2).abs().max() < 1e-15
+    angular = torch.linalg.cross(trajectory.positions, trajectory.velocities).sum(dim=-2)
+    for conserved in (angular, trajectory.positions.mean(dim=-2)):
+        torch.testing.assert_close(conserved, conserved[:1].expand_as(conserved), rtol=0, atol=1e-13)
+
+
+def test_a_batch_is_the_single_samples_put_together(start, trajectory):
+    for sample in range(3):
+        single = simulate(ARGON, start[0][sample : sample + 1], start[1][sample : sample + 1], 400)
+        torch.testing.assert_close(single.positions[:, 0], trajectory.positions[:, sample])
+        torch.testing.assert_close(single.velocities[:, 0], trajectory.velocities[:, sample])
+
+
+def test_any_number_of_atoms_moves():
+    positions = 4.0 * torch.cartesian_prod(*[torch.arange(2, dtype=torch.float64)] * 3).unsqueeze(0)
+    atoms = simulate(ARGON, positions, thermal_velocities(1, 8), 50)
+    energy = atoms.total_energy()
+    torch.testing.assert_close(energy, energy[:1].expand_as(energy), rtol=1e-5, atol=0)
+
+
+def test_each_step_asks_for_the_forces_once(start):
+    field = Mock(wraps=ARGON)
+    simulate(field, *start, 10)
+    assert field.forces.call_count == 11
+
+
+def test_the_start_is_the_first_record_and_the_time_is_in_fs(start, trajectory):
+    assert trajectory.positions[0].equal(start[0])
+    assert trajectory.velocities[0].equal(start[1])
+    assert trajectory.positions.shape == trajectory.velocities.shape == (401, 3, 4, 3)
+    assert trajectory.time.tolist() == list(range(401))
+
+
+def test_keeping_fewer_records_keeps_the_same_path(start, trajectory):
+    sparse = simulate(ARGON, *start, 400, every=7)
+    assert sparse.positions.equal(trajectory.positions[::7])
+    assert sparse.velocities.equal(trajectory.velocities[::7])
+    assert sparse.time.equal(trajectory.time[::7])
+
+
+def test_no_steps_give_the_start_alone(start):
+    assert simulate(ARGON, *start, 0).positions.equal(start[0].unsqueeze(0))
+
+
+# The start of sec. 4.3
+
+
+def test_the_positions_are_those_of_the_paper():
+    printed = [[3.0, 0.0, 0.1], [-3.0, -0.1, 0.0], [0.1, 2.5, 0.0], [0.0, -2.5, -0.1]]
+    positions, velocities = paper_initial_conditions(10)
+    assert PAPER_POSITIONS.tolist() == printed
+    assert positions.tolist() == [printed] * 10
+    assert velocities.shape == (10, 4, 3)
+    assert positions.dtype == velocities.dtype == torch.float64
+
+
+def test_the_net_momentum_of_each_sample_is_zero():
+    assert thermal_velocities(50, 5).sum(dim=1).abs().max() < 1e-16
+
+
+@pytest.mark.parametrize(
+    ("velocities", "temperature"),
+    [
+        (thermal_velocities(5, temperature=10.0), 10),
+        (thermal_velocities(5, temperature=300.0), 300),
+        (paper_initial_conditions(2)[1], 10),
+    ],
+    ids=["10 K", "300 K", "that of the paper"],
+)
+def test_ase_reads_the_temperature_asked_for_in_each_sample(velocities, temperature):
+    for sample in velocities:
+        atoms = as_atoms(PAPER_POSITIONS, sample)
+        assert atoms.get_temperature() == pytest.approx(temperature, rel=1e-12)
+
+
+def test_the_kinetic_energy_is_that_of_ase(start):
+    atoms = as_atoms(start[0][0], start[1][0])
+    assert kinetic_energy(start[1])[0].item() == pytest.approx(atoms.get_kinetic_energy(), rel=1e-12)
+
+
+def test_velocities_are_random_without_a_direction_and_repeat_with_the_seed():
+    velocities = thermal_velocities(2000, seed=3)
+    assert velocities.equal(thermal_velocities(2000, seed=3))
+    assert not velocities.equal(thermal_velocities(2000, seed=4))
+    spread = velocities.std()
+    assert velocities.mean(dim=0).abs().max() < 5 * spread / 2000**0.5
+    torch.testing.assert_close(velocities.std(dim=(0, 1)), spread.expand(3), rtol=0.05, atol=0)
+
+
+def test_at_zero_kelvin_nothing_moves():
+    assert (thermal_velocities(2, temperature=0.0) == 0).all()
+
+
+# The deviations
+
+
+@pytest.fixture(scope="module")
+def two_trajectories(start, trajectory):
+    other = simulate(ARGON, start[0] + 0.01 * sample_positions(3, seed=0), 1.1 * start[1], 400)
+    return trajectory, other
+
+
+def test_the_rmsd_of_positions_is_equation_48_written_out(two_trajectories):
+    """The root of the mean over samples and atoms of the squared distance."""
+    analytic, predicted = two_trajectories
+    actual = rmsd_positions(analytic, predicted)
+    assert actual.shape == (401,)
+    for k in (0, 17, 400):
+        total = 0.0
+        for difference in (analytic.positions[k] - predicted.positions[k]).reshape(12, 3).tolist():
+            total += sum(x**2 for x in difference)
+        assert actual[k].item() == pytest.approx((total / 12) ** 0.5, rel=1e-12)
+
+
+def test_the_rmsd_of_energies_is_equation_49_written_out(two_trajectories):
+    """Kinetic plus potential energy, of the true Hamiltonian (Eq. 47), of each on its own path."""
+    actual = rmsd_energy(*two_trajectories)
+    assert actual.shape == (401,)
+    for k in (0, 17, 400):
+        total = 0.0
+        for sample in range(3):
+            one, two = (as_atoms(t.positions[k, sample], t.velocities[k, sample]) for t in two_trajectories)
+            total += (one.get_total_energy() - two.get_total_energy()) ** 2
+        assert actual[k].item() == pytest.approx((total / 3) ** 0.5, rel=1e-6)
+
+
+def test_a_trajectory_does_not_deviate_from_itself(trajectory):
+    assert (rmsd_positions(trajectory, trajectory) == 0).all()
+    assert (rmsd_energy(trajectory, trajectory) == 0).all()
+
+
+def test_a_shift_of_all_atoms_is_the_rmsd_of_positions_and_none_of_energies(trajectory):
+    """By 3, 4 and 12 Å: 13 Å, because the square is that of a distance and not of a component."""
+    shift = torch.tensor([3.0, 4.0, 12.0], dtype=torch.float64)
+    moved = replace(trajectory, positions=trajectory.positions + shift)
+    torch.testing.assert_close(rmsd_positions(trajectory, moved), torch.full((401,), 13.0).double())
+    assert rmsd_energy(trajectory, moved).max() < 1e-14
+
+
+def test_the_displacement_is_the_deviation_from_atoms_that_stay_where_they_are(trajectory):
+    stays = replace(trajectory, positions=trajectory.positions[:1].expand_as(trajectory.positions))
+    torch.testing.assert_close(trajectory.displacement(), rmsd_positions(trajectory, stays))
+    assert trajectory.displacement()[-1] > 0
+
+
+# Bad input
+
+
+def test_velocities_that_do_not_fit_and_a_sample_without_its_batch_dimension_are_refused(start):
+    r, v = start
+    for positions, velocities in ((r, v[:2]), (r, v.float()), (r, v[:, :3]), (r[0], v[0])):
+        got = re.escape(f"got {tuple(positions.shape)} torch.float64 and {tuple(velocities.shape)} ")
+        with pytest.raises(ValueError, match=rf"{got}.*, wanted \(samples, atoms, 3\) of one dtype"):
+            simulate(ARGON, positions, velocities, 1)
+
+
+@pytest.mark.parametrize(("which", "name"), [(0, "positions"), (1, "velocities")])
+def test_a_start_that_is_not_finite_is_named(which, name, start):
+    start = [x.clone() for x in start]
+    start[which][0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"{name}: got 1 entries that are NaN or infinite"):
+        simulate(ARGON, *start, 1)
+
+
+def test_coincident_atoms_are_named(start):
+    positions = start[0].clone()
+    positions[2, 3] = positions[2, 0]
+    with pytest.raises(ValueError, match="positions: atoms 0 and 3 coincide"):
+        simulate(ARGON, positions, start[1], 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": -1},
+        {"every": 0},
+        {"dt": float("nan")},
+        {"dt": float("inf")},
+        {"mass": 0.0},
+        {"mass": -1.0},
+        {"mass": float("nan")},
+        {"mass": MASSES - 1},
+    ],
+)
+def test_a_number_out_of_its_range_is_named(options, start):
+    with pytest.raises(ValueError, match=r"steps, every, dt, mass: got .*, wanted at least 0"):
+        simulate(ARGON, *start, **({"steps": 1} | options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"n_samples": 0}, {"n_atoms": 1}, {"temperature": -1.0}, {"temperature": float("nan")}, {"mass": 0.0}],
+)
+def test_velocities_that_cannot_be_drawn_are_refused(options):
+    with pytest.raises(ValueError, match=r"n_samples, n_atoms, temperature, mass: got .*, wanted at least 1"):
+        thermal_velocities(**({"n_samples": 1} | options))
+
+
+def test_trajectories_of_different_length_are_refused(trajectory, start):
+    said = r"predicted: got positions \(1, 3, 4, 3\), wanted \(401, 3, 4, 3\)"
+    for deviation in (rmsd_positions, rmsd_energy):
+        with pytest.raises(ValueError, match=said):
+            deviation(trajectory, simulate(ARGON, *start, 0))

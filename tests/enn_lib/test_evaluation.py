@@ -1,0 +1,101 @@
+"""What a force field is worth: errors on held-out configurations, and in dynamics."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
+from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
+from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, force_errors, predict
+
+WRONG = LennardJones(1.1 * ARGON.epsilon, ARGON.r0)
+"""Forces ten percent too large."""
+
+SHIFT = torch.tensor([0.003, 0.004, 0.012], dtype=torch.float64)
+SHIFTED = SimpleNamespace(forces=lambda positions: ARGON.forces(positions) + SHIFT)
+"""The true forces plus a vector of 3, 4 and 12 meV/Å, of length 13."""
+
+
+@pytest.fixture(scope="module")
+def test_part():
+    return generate_data(2000).test
+
+
+@pytest.fixture(scope="module")
+def errors(test_part):
+    """Those of the wrong forces."""
+    return force_errors(predict(WRONG, test_part.positions), test_part)
+
+
+def test_the_true_forces_have_no_error(test_part):
+    errors = force_errors(predict(ARGON, test_part.positions), test_part)
+    assert errors["rmsd_component"] == errors["rmsd_vector"] == errors["max_abs_error"] == 0
+
+
+def test_the_two_readings_are_a_mean_over_components_and_one_over_vectors(test_part):
+    errors = force_errors(predict(SHIFTED, test_part.positions), test_part)
+    assert errors["rmsd_vector"] == pytest.approx(0.013)
+    assert errors["rmsd_component"] == pytest.approx(0.013 / 3**0.5)
+    assert errors["max_abs_error"] == pytest.approx(0.012)
+
+
+def test_the_rmsd_is_that_of_a_loop(test_part, errors):
+    differences = [0.1 * component for component in test_part.forces.flatten().tolist()]
+    mean_square = sum(difference**2 for difference in differences) / len(differences)
+    assert errors["rmsd_component"] == pytest.approx(mean_square**0.5)
+    assert errors["max_abs_error"] == pytest.approx(max(map(abs, differences)))
+
+
+def test_the_bins_of_the_smallest_distance_hold_every_configuration_and_their_own_errors(test_part, errors):
+    distance = smallest_distance(test_part.positions)
+    assert [b["from"] for b in errors["by_distance"]] == list(DISTANCE_EDGES[:-1])
+    assert errors["by_distance"][-1]["to"] is None
+    assert sum(b["n"] for b in errors["by_distance"]) == len(test_part)
+    for b in errors["by_distance"]:
+        inside = (distance >= b["from"]) & (distance < (b["to"] or float("inf")))
+        part = Configurations(test_part.positions[inside], test_part.forces[inside])
+        assert b["n"] == len(part)
+        alone = force_errors(predict(WRONG, part.positions), part)
+        assert b["rmsd_component"] == pytest.approx(alone["rmsd_component"], rel=1e-12)
+
+
+def test_the_squares_of_the_bins_add_up_to_the_square_of_the_whole(test_part, errors):
+    total = sum(b["n"] * b["rmsd_component"] ** 2 for b in errors["by_distance"] if b["n"])
+    assert (total / len(test_part)) ** 0.5 == pytest.approx(errors["rmsd_component"])
+
+
+def test_a_bin_without_configurations_has_no_error(test_part):
+    far = Configurations(10 * test_part.positions, test_part.forces)
+    errors = force_errors(test_part.forces, far)
+    assert errors["by_distance"][0] == {"from": 2.8, "to": 2.9, "n": 0, "rmsd_component": None}
+
+
+def test_predicting_in_chunks_is_predicting_at_once(test_part):
+    whole = predict(WRONG, test_part.positions, chunk_size=10_000)
+    assert predict(WRONG, test_part.positions, chunk_size=7).equal(whole)
+    assert whole.equal(WRONG.forces(test_part.positions))
+
+
+def test_forces_of_another_shape_are_refused(test_part):
+    with pytest.raises(ValueError, match=r"predicted: got shape \(399, 4, 3\), wanted \(400, 4, 3\)"):
+        force_errors(test_part.forces[1:], test_part)
+
+
+def test_the_analytic_dynamics_does_not_deviate_from_itself():
+    errors = dynamics_errors(ARGON, steps=(0, 30), n_samples=2)
+    assert errors["rmsd_positions"] == errors["rmsd_energy"] == [0.0, 0.0]
+
+
+def test_the_errors_in_dynamics_are_those_of_the_trajectories_at_the_steps_asked_for():
+    errors = dynamics_errors(WRONG, steps=(10, 40), n_samples=2, seed=5)
+    start = paper_initial_conditions(2, seed=5)
+    analytic, predicted = simulate(ARGON, *start, 40), simulate(WRONG, *start, 40)
+    assert errors == {
+        "n_samples": 2,
+        "seed": 5,
+        "steps": [10, 40],
+        "rmsd_positions": rmsd_positions(analytic, predicted)[[10, 40]].tolist(),
+        "rmsd_energy": rmsd_energy(analytic, predicted)[[10, 40]].tolist(),
+    }
+    assert errors["rmsd_positions"][1] > errors["rmsd_positions"][0] > 0

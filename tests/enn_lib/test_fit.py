@@ -1,0 +1,127 @@
+"""Short trainings of any model, and of a force field for any number of atoms."""
+
+import math
+
+import pytest
+import torch
+from examples import generator, normal
+
+from enn_lib.argon import ARGON, sample_positions
+from enn_lib.graph import GaussianRadial, VectorGraphLayer
+from enn_lib.layers import EquivariantLinear
+from enn_lib.network import ENN
+from enn_lib.training import fit, fit_graph_force_field
+
+X = normal(20, 3, 2, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_a_linear_map_is_found(dtype):
+    """The target has no bias: W is recovered and b goes to zero, for real and complex parameters."""
+    W, x = normal(3, 2, dtype=dtype), normal(500, 1, 3, dtype=dtype, seed=1)
+    layer = EquivariantLinear(3, 2, dtype=dtype, generator=generator(2))
+    losses = fit(layer, x, x @ W, steps=400, learning_rate=0.2)
+    assert losses[-1] < 1e-8 * losses[0]
+    torch.testing.assert_close(layer.weight.detach(), W, atol=1e-3, rtol=0)
+    torch.testing.assert_close(layer.bias.detach(), torch.zeros_like(W), atol=1e-3, rtol=0)
+
+
+def test_a_loss_is_the_mean_of_squared_moduli():
+    layer = EquivariantLinear(2, 1, dtype=torch.complex128, generator=generator())
+    x = normal(6, 3, 2, dtype=torch.complex128, seed=1)
+    expected = (layer(x) - 1j).abs().square().mean().item()
+    (loss,) = fit(layer, x, torch.full((6, 3, 1), 1j), steps=1)
+    assert loss == pytest.approx(expected)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_another_order():
+    def weights(seed):
+        net = ENN((2, 4, 1), generator=generator())
+        fit(net, X, X.sum(dim=-1, keepdim=True), steps=20, batch_size=10, seed=seed)
+        return net.layers[0].stacked.detach()
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def test_every_epoch_sees_every_sample_once():
+    """A model that records what it is given."""
+    seen = []
+
+    class Recorder(EquivariantLinear):
+        def forward(self, x):
+            seen.extend(x[:, 0, 0].tolist())
+            return super().forward(x)
+
+    x = torch.arange(12.0).reshape(12, 1, 1)
+    fit(Recorder(1, 1), x, x, steps=6, batch_size=4)
+    assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
+    assert seen[:12] != seen[12:]
+
+
+def test_the_optimiser_can_be_chosen():
+    net = ENN((2, 4, 1), generator=generator())
+    losses = fit(net, X, X[..., :1], steps=50, optimiser=torch.optim.Muon, learning_rate=0.02)
+    assert losses[-1] < losses[0]
+
+
+def test_the_learning_rate_goes_down_to_zero_along_a_cosine():
+    rates = []
+
+    class Recorder(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    fit(ENN((2, 1), generator=generator()), X, X[..., :1], steps=10, learning_rate=0.1, optimiser=Recorder)
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 10)) for k in range(10)])
+
+
+def test_bad_arguments_are_named():
+    layer, x = EquivariantLinear(1, 1), torch.ones(4, 3, 1)
+    with pytest.raises(ValueError, match="inputs, targets: got 4 and 3"):
+        fit(layer, x, x[:3], steps=1)
+    with pytest.raises(ValueError, match="steps, batch_size: got 0, 250"):
+        fit(layer, x, x, steps=0)
+
+
+def test_a_training_that_diverges_says_so():
+    layer, x = EquivariantLinear(1, 1), torch.ones(4, 3, 1)
+    with pytest.raises(FloatingPointError, match="training diverged"):
+        fit(layer, x, torch.full_like(x, torch.inf), steps=2)
+
+
+# A force field for any number of atoms
+
+
+RADIAL = GaussianRadial.geometric(3, 2.6, 9.0)
+POSITIONS = sample_positions(20, 0)
+FORCES = ARGON.forces(POSITIONS)
+
+
+def fit_argon(layer, forces=FORCES, steps=1):
+    """A short training of a small network of three descriptors."""
+    network = ENN((3, 1), dtype=torch.float64, generator=generator())
+    return fit_graph_force_field(layer, network, POSITIONS, forces, steps=steps)
+
+
+def test_the_scales_are_root_mean_squares_over_all_atoms_and_directions():
+    layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
+    field, _ = fit_argon(layer)
+    expected = (layer(POSITIONS) ** 2).reshape(-1, 3).mean(dim=0).sqrt()
+    torch.testing.assert_close(field.descriptor_scales, expected)
+    assert field.force_scale == pytest.approx((FORCES**2).mean().item() ** 0.5)
+
+
+def test_a_descriptor_that_no_data_reach_stays_zero():
+    radial = GaussianRadial([1e6, 1.0, 1.0], [0.0, 3.0, 4.0], 9.0)
+    field, losses = fit_argon(VectorGraphLayer(radial, dtype=torch.float64), steps=2)
+    assert field.descriptor_scales[0] == 1.0
+    assert torch.tensor(losses).isfinite().all()
+
+
+def test_forces_of_another_shape_and_trainable_descriptors_are_named():
+    with pytest.raises(ValueError, match="forces: got shape"):
+        fit_argon(VectorGraphLayer(RADIAL, dtype=torch.float64), POSITIONS[:2])
+    with pytest.raises(ValueError, match="layer: got trainable weights"):
+        fit_argon(VectorGraphLayer(RADIAL, 3, dtype=torch.float64))

@@ -1,0 +1,515 @@
+"""Training: the gradient it follows, its history, and resuming bit for bit."""
+
+import contextlib
+import itertools
+import json
+import math
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import asdict, fields, replace
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enn_lib.argon import ARGON, generate_data
+from enn_lib.fire import FIRE
+from enn_lib.settings import Config
+from enn_lib.storage import load_state, load_tensors, read_csv
+from enn_lib.training import (
+    HISTORY_COLUMNS,
+    Trainer,
+    compile_if_possible,
+    logged_iterations,
+    provenance,
+    train,
+)
+
+OPTIMISERS = ("fire", "adam", "muon", "soap")
+
+
+def configure(config, optimiser):
+    """`config` with another optimiser; SOAP only where its package is."""
+    if optimiser == "soap":
+        pytest.importorskip("pytorch_optimizer")
+    return replace(config, optimiser=optimiser, batch_size=None if optimiser == "fire" else config.batch_size)
+
+
+def make_trainer(config, **changes):
+    return Trainer(replace(config, **changes), generate_data(200))
+
+
+def gradients(trainer):
+    return [p.grad for p in trainer.network.parameters()]
+
+
+def weights(folder):
+    return load_tensors(folder / "model.safetensors")[0]
+
+
+def assert_same_run(folder, other):
+    """The same weights and the same history, but for the seconds, bit for bit."""
+    histories = [read_csv(f / "history.csv") for f in (folder, other)]
+    for history in histories:
+        del history["seconds"]
+    assert histories[0] == histories[1]
+    torch.testing.assert_close(weights(folder), weights(other), rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """The data of `small_config`."""
+    return generate_data(200)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where a test trains."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def stopped(small_config, folder):
+    """The folder of a training of `small_config` that was stopped after one iteration."""
+    train(small_config, folder, max_minutes=0)
+    return folder
+
+
+# The loss and its gradient
+
+
+@pytest.mark.parametrize(("loss", "divisor"), [("mean", 120 * 12), ("sum", 120)])
+def test_the_loss_is_equation_43_written_out(small_config, data, loss, divisor):
+    """The squared error over configurations and components, of the two readings of Eq. 43."""
+    trainer = make_trainer(small_config, batch_size=None, relabel=False, loss=loss)
+    total = 0.0
+    for r, f in zip(data.train.positions, data.train.forces, strict=True):
+        x = torch.stack([(r[j] - r[i]) for i in range(4) for j in range(i + 1, 4)], dim=1)
+        predicted = trainer.network((x / data.scales.position).float())
+        total += (predicted - (f.T / data.scales.force).float()).square().sum().item()
+    assert trainer.step() == pytest.approx(total / divisor, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mean", "sum"])
+def test_a_batch_in_chunks_has_the_gradient_of_the_whole(small_config, loss):
+    config = replace(small_config, batch_size=None, dtype="float64", loss=loss)
+    whole, chunked = (make_trainer(config, chunk_size=c) for c in (120, 7))
+    assert whole.step() == pytest.approx(chunked.step(), rel=1e-12)
+    assert all(gradient.abs().max() > 0 for gradient in gradients(whole))
+    torch.testing.assert_close(gradients(chunked), gradients(whole), rtol=1e-11, atol=1e-14)
+
+
+def test_the_compiled_gradient_is_the_eager_one(small_config):
+    """To rounding. The smallest network with a hidden layer, because compiling takes longest of all tests."""
+    config = replace(small_config, widths=(6, 2, 4), relabel=False)
+    eager = make_trainer(config)
+    with warnings.catch_warnings():
+        # What torch's compiler warns of inside itself is not ours to mend; that it fell back would be.
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message=".*without torch.compile")
+        compiled = make_trainer(config, compile=True)
+        loss = compiled.step()
+    assert loss == pytest.approx(eager.step(), rel=1e-5)
+    torch.testing.assert_close(gradients(compiled), gradients(eager), rtol=1e-4, atol=1e-6)
+
+
+def test_without_a_compiler_training_warns_and_works(small_config, folder, small_run, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler no-such-compiler .*: training without"):
+        train(replace(small_config, compile=True), folder)
+    assert_same_run(folder, small_run)
+
+
+def test_a_function_that_shall_not_be_compiled_is_left_alone():
+    assert compile_if_possible(math.sin, wanted=False) is math.sin
+
+
+# Batches
+
+
+def test_an_epoch_sees_every_configuration_once(small_config, data):
+    trainer = make_trainer(small_config, batch_size=30, relabel=False)
+    everything = data.train.inputs(data.scales).flatten(1).tolist()
+    orders = []
+    for _ in range(2):
+        seen = []
+        for _ in range(trainer.batches_per_epoch):
+            seen += trainer._batch()[0].flatten(1).tolist()
+            trainer.iteration += 1
+        assert sorted(seen) == sorted(everything)
+        orders.append(seen)
+    assert orders[0] != everything, "not shuffled"
+    assert orders[0] != orders[1], "not shuffled anew"
+
+
+def test_relabelled_batches_are_still_true_forces(small_config, data):
+    trainer = make_trainer(small_config, dtype="float64")
+    for _ in range(5):
+        inputs, targets = trainer._batch()
+        trainer.iteration += 1
+        # The first three relative vectors are the positions seen from atom 1.
+        positions = torch.cat([torch.zeros(50, 3, 1), inputs[..., :3] * data.scales.position], dim=-1).mT
+        torch.testing.assert_close(ARGON.forces(positions.double()), targets.mT * data.scales.force)
+
+
+def test_relabelling_changes_the_batches_and_without_it_they_are_the_data(small_config, data):
+    config = replace(small_config, batch_size=None, relabel=False)
+    plain = make_trainer(config)._batch()[0]
+    relabelled = [make_trainer(config, relabel=True, seed=seed)._batch()[0] for seed in range(3)]
+    assert plain.equal(data.train.inputs(data.scales))
+    assert not all(batch.equal(plain) for batch in relabelled)
+
+
+def test_fewer_configurations_are_the_first_ones(small_config, data):
+    few = make_trainer(small_config, n_train=10, batch_size=None, relabel=False)
+    assert few._batch()[0].equal(data.train.inputs(data.scales)[:10])
+
+
+def test_configurations_are_drawn_by_a_power_of_their_largest_distance(small_config, data):
+    trainer = make_trainer(small_config, n_train=20, batch_size=20, relabel=False, sampling_power=4.0)
+    chances = torch.cdist(*2 * [data.train.positions[:20]]).amax(dim=(-1, -2)) ** -4
+    inputs = data.train.inputs(data.scales)[:20].flatten(1)
+    counts = torch.zeros(20)
+    for _ in range(1000):
+        drawn = trainer._batch()[0].flatten(1)
+        counts += (drawn.unsqueeze(1) == inputs).all(dim=-1).sum(dim=0)
+        trainer.iteration += 1
+    assert counts.sum() == 20_000
+    expected = 20_000 * chances / chances.sum()
+    assert (expected.max() / expected.min()) > 5
+    # Poisson's standard deviation, five times
+    assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
+
+
+def test_a_drawn_configuration_keeps_its_forces(small_config, data):
+    inputs, targets = make_trainer(small_config, relabel=False, sampling_power=4.0)._batch()
+    which = (inputs.flatten(1).unsqueeze(1) == data.train.inputs(data.scales).flatten(1)).all(dim=-1)
+    assert which.sum(dim=1).eq(1).all()
+    assert targets.equal(data.train.targets(data.scales)[which.int().argmax(dim=1)])
+
+
+# The optimisers and their rates
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_training_with_every_optimiser_lowers_both_losses(small_config, optimiser, folder):
+    config = replace(small_config, widths=(6, 20, 20, 4), iterations=60, softening=0.3)
+    trainer = train(configure(replace(config, fire_dt=0.02, fire_dt_max=0.1), optimiser), folder)
+    history = read_csv(folder / "history.csv")
+    assert history["training_loss"][-1] < 0.9 * history["training_loss"][0]
+    assert history["validation_loss"][-1] < history["validation_loss"][0]
+    assert trainer.iteration == 60
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("cosine", [0.2 * (1 + math.cos(math.pi * k / 4)) for k in range(5)]), ("constant", [0.4] * 5)],
+    ids=["cosine", "constant"],
+)
+def test_the_rate_falls_along_a_cosine_to_zero_or_stays(small_config, schedule, expected):
+    trainer = make_trainer(small_config, learning_rate=0.4, iterations=100, schedule=schedule)
+    for trainer.iteration, rate in zip((0, 25, 50, 75, 100), expected, strict=True):
+        assert trainer.learning_rate() == pytest.approx(rate, rel=1e-14)
+
+
+def test_the_settings_of_fire_reach_it(small_config):
+    config = configure(replace(small_config, fire_dt=0.002, fire_dt_max=0.03, fire_mass=0.4), "fire")
+    optimiser = make_trainer(config, fire_order="ase").optimiser
+    assert isinstance(optimiser, FIRE)
+    group = optimiser.param_groups[0]
+    assert (group["dt"], group["dt_max"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
+
+
+def test_the_network_is_that_of_the_configuration(small_config):
+    changes = {"a": 0.7, "softening": 0.2, "output_activation": "softsign", "dtype": "float64"}
+    network = make_trainer(small_config, **changes).network
+    assert (network.widths, network.n, network.dtype) == ((6, 5, 4), 3, torch.float64)
+    assert (network.activation.a, network.output_activation.a) == (0.7, 0.7)
+    assert {layer.softening for layer in network.layers} == {0.2}
+
+
+def test_without_its_package_soap_is_refused(small_config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    with pytest.raises(ValueError, match=r"optimiser: got 'soap', wanted its package, pip install"):
+        make_trainer(small_config, optimiser="soap")
+
+
+# What a run leaves behind
+
+
+def test_a_finished_run_has_three_files_and_no_checkpoint(small_run):
+    names = {p.name for p in small_run.iterdir()}
+    assert names == {"config.json", "history.csv", "model.safetensors"}
+
+
+def test_the_configuration_on_disk_is_the_one_given_with_its_provenance(small_run, small_config):
+    values = json.loads((small_run / "config.json").read_text())
+    assert Config.from_dict(values) == small_config
+    assert values["provenance"].keys() == {"versions", "hardware", "git_commit", "date"}
+    assert values["provenance"]["versions"]["torch"] == metadata.version("torch")
+
+
+def test_without_git_or_outside_its_repository_no_commit_is_claimed(monkeypatch, tmp_path):
+    elsewhere = tmp_path / "site-packages" / "enn_lib" / "training.py"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text("")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # of something else
+    with monkeypatch.context() as patch:
+        patch.setattr("enn_lib.training.__file__", str(elsewhere))
+        assert provenance()["git_commit"] is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance()["git_commit"] is None
+
+
+def test_the_history_counts_iterations_epochs_and_gradient_evaluations(small_run, small_config):
+    history = read_csv(small_run / "history.csv")
+    assert tuple(history) == HISTORY_COLUMNS
+    assert history["iteration"] == sorted(logged_iterations(30, small_config.points_per_decade))
+    assert history["gradient_evaluations"] == [50 * k for k in history["iteration"]]
+    assert history["epoch"] == pytest.approx([50 / 120 * k for k in history["iteration"]])
+    assert history["seconds"] == sorted(history["seconds"])
+
+
+def test_the_last_losses_are_those_of_the_stored_weights(small_run, small_config, data):
+    trainer = make_trainer(small_config)
+    trainer.network.load_state_dict(weights(small_run))
+    history = read_csv(small_run / "history.csv")
+    for name, part in (("training_loss", data.train), ("validation_loss", data.validation)):
+        error = trainer.network(part.inputs(data.scales)) - part.targets(data.scales)
+        assert history[name][-1] == pytest.approx(error.square().mean().item(), rel=1e-5)
+
+
+def test_the_same_configuration_gives_the_same_run_and_another_seed_another(
+    small_config, small_run, tmp_path
+):
+    train(small_config, tmp_path / "again")
+    assert_same_run(tmp_path / "again", small_run)
+    train(replace(small_config, seed=1), tmp_path / "other")
+    assert not weights(tmp_path / "other")["layers.0.stacked"].equal(weights(small_run)["layers.0.stacked"])
+
+
+@given(iterations=st.integers(1, 10**7), per_decade=st.integers(1, 30))
+def test_the_history_has_the_start_the_end_and_some_lines_a_decade(iterations, per_decade):
+    logged = logged_iterations(iterations, per_decade)
+    assert 1 in logged
+    assert (min(logged), max(logged)) == (0, iterations)
+    decades = math.log10(max(iterations, 2))
+    assert len(logged) <= per_decade * decades + 4
+    for start in range(1, math.floor(math.log10(iterations))):
+        inside = [k for k in logged if 10**start <= k < 10 ** (start + 1)]
+        assert len(inside) >= min(per_decade, 9 * 10**start) / 2
+
+
+# Resuming
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "power"),
+    [*((optimiser, 0.0) for optimiser in OPTIMISERS), ("muon", 6.0)],
+    ids=[*OPTIMISERS, "drawn batches"],
+)
+def test_training_stopped_after_every_iteration_ends_bit_for_bit_where_one_never_stopped_does(
+    small_config, optimiser, power, tmp_path
+):
+    config = configure(replace(small_config, iterations=8, sampling_power=power), optimiser)
+    train(config, tmp_path / "straight")
+    sessions = 1
+    while train(config, tmp_path / "stopped", max_minutes=0).iteration < config.iterations:
+        sessions += 1
+    assert sessions == 8
+    torch.testing.assert_close(weights(tmp_path / "stopped"), weights(tmp_path / "straight"), rtol=0, atol=0)
+
+
+def test_a_run_that_was_stopped_can_be_used_and_keeps_its_checkpoint(small_config, folder):
+    trainer = train(small_config, folder, max_minutes=0)
+    assert trainer.iteration == read_csv(folder / "history.csv")["iteration"][-1] == 1
+    assert (folder / "checkpoint" / "state.pt").exists()
+    assert weights(folder)["layers.0.stacked"].equal(trainer.network.layers[0].stacked)
+
+
+def test_seconds_add_up_over_sessions(small_config, folder):
+    first, second = (train(small_config, folder, max_minutes=0).seconds for _ in range(2))
+    assert second > first > 0
+
+
+def test_metrics_of_weights_that_change_are_removed(small_config, stopped):
+    (stopped / "metrics.json").write_text("{}")
+    train(small_config, stopped)
+    assert not (stopped / "metrics.json").exists()
+
+
+class Killed(BaseException):
+    """What a test raises where a process would end."""
+
+
+@pytest.mark.parametrize("writes", range(1, 20))
+def test_killed_at_any_write_it_resumes_bit_for_bit(writes, small_config, small_run, folder, monkeypatch):
+    """Of the 16 files that a run of 30 iterations renames, each in turn is the one it dies before.
+
+    As after a real kill, the half-written file stays where it is.
+    """
+    rename, renames = Path.replace, itertools.count(1)
+
+    def dying(self, target):
+        if next(renames) == writes:
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        try:
+            train(small_config, folder)
+        except Killed:
+            assert writes <= 16
+        else:
+            assert writes > 16
+            return
+    train(small_config, folder)
+    assert_same_run(folder, small_run)
+    assert {p.name for p in folder.iterdir()} == {p.name for p in small_run.iterdir()}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_process_killed_with_sigkill_resumes_bit_for_bit(small_config, tmp_path):
+    """The real thing: another process, killed once its first checkpoint is there."""
+    config = replace(small_config, iterations=1500, checkpoint_every=100)
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    command = [sys.executable, "-m", "enn_lib", "train", "--config", "config.json", "--out", "killed"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        while not (killed / "checkpoint" / "state.pt").exists():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+                break
+        process.kill()
+    assert process.returncode == -signal.SIGKILL, "it ended by itself"
+    assert 0 < load_state(killed / "checkpoint" / "state.pt")["iteration"] < config.iterations
+
+    train(config, killed)
+    train(config, straight)
+    assert_same_run(killed, straight)
+
+
+# Refusals
+
+
+def test_a_folder_with_another_configuration_is_refused_and_left_alone(small_config, stopped):
+    before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
+    said = r"another configuration \(a: got 0\.2, the folder has 0\.1; seed: got 1, the folder has 0\)"
+    with pytest.raises(ValueError, match=said):
+        train(replace(small_config, seed=1, a=0.2), stopped)
+    assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()} == before
+
+
+def test_a_configuration_without_a_checkpoint_is_compared_too(small_config, stopped):
+    """As a kill before the first checkpoint leaves it."""
+    for name in ("checkpoint/state.pt", "model.safetensors", "history.csv"):
+        (stopped / name).unlink()
+    with pytest.raises(ValueError, match=r"another configuration \(seed: got 1, the folder has 0\)"):
+        train(replace(small_config, seed=1), stopped)
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(small_config, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match=r"got a folder that holds thesis\.tex, wanted a run or nothing"):
+        train(small_config, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_finished_run_is_not_trained_again(small_config, small_run):
+    with pytest.raises(ValueError, match="holds a finished run; wanted a new folder"):
+        train(small_config, small_run)
+
+
+def test_a_damaged_checkpoint_is_named(small_config, stopped):
+    path = stopped / "checkpoint" / "state.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"state\.pt: not a whole saved state"):
+        train(small_config, stopped)
+
+
+def diverge(config, folder, *, wild_from, noticed_at):
+    """Train with a rate that goes wild at an iteration; returns the last checkpoint."""
+    rate = Trainer.learning_rate
+
+    def wild(self):
+        return rate(self) if self.iteration < wild_from else 1e30
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "learning_rate", wild)
+        with pytest.raises(FloatingPointError, match=f"at iteration {noticed_at}: training diverged"):
+            train(config, folder)
+    return load_state(folder / "checkpoint" / "state.pt")
+
+
+def test_training_that_diverges_stops_and_leaves_the_last_checkpoint(small_config, small_run, folder):
+    """With a sane rate the run goes on from before."""
+    config = replace(small_config, checkpoint_every=1)
+    assert diverge(config, folder, wild_from=5, noticed_at=6)["iteration"] == 5
+    train(config, folder)
+    assert_same_run(folder, small_run)
+
+
+def test_divergence_is_noticed_between_two_lines_of_the_history_too(small_config, folder):
+    """So that no checkpoint ever holds weights that are not finite."""
+    config = replace(small_config, checkpoint_every=1, points_per_decade=1)
+    state = diverge(config, folder, wild_from=3, noticed_at=5)
+    assert state["iteration"] == 4
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Config)])
+def test_a_value_of_a_wrong_kind_is_named(name):
+    with pytest.raises(ValueError, match=rf"^{name}: got \{{'a': 1\}}, wanted "):
+        Config.from_dict({name: {"a": 1}})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": 0.1}, "config: got unknown key rate; wanted some of .* learning_rate"),
+        ({"optimiser": "sgd"}, "optimiser: got 'sgd', wanted 'fire', 'adam', 'muon' or 'soap'"),
+        ({"dtype": "float16"}, "dtype: got 'float16', wanted 'float32' or 'float64'"),
+        ({"iterations": 0}, "iterations: got 0, wanted greater than 0"),
+        ({"iterations": 10.5}, r"iterations: got 10\.5, wanted a valid integer"),
+        ({"iterations": True}, "iterations: got True, wanted a valid integer"),
+        ({"compile": 1}, "compile: got 1, wanted a valid boolean"),
+        ({"a": "0.1"}, r"a: got '0\.1', wanted a valid number"),
+        ({"learning_rate": float("nan")}, "learning_rate: got nan, wanted a finite number"),
+        ({"batch_size": "all"}, "batch_size: got 'all', wanted a valid integer or null"),
+        ({"widths": [6]}, r"widths: got \(6,\), wanted 6 relative vectors in and 4 forces out"),
+        ({"widths": [6, 5, 3]}, r"widths: got \(6, 5, 3\), wanted 6 relative vectors in and 4 forces out"),
+        ({"widths": [6, 2.5, 4]}, r"widths\[1\]: got 2\.5, wanted a valid integer"),
+        ({"widths": 6}, "widths: got 6, wanted a valid list"),
+        ({"widths": [6, 0, 4]}, r"widths\[1\]: got 0, wanted greater than 0"),
+        ({"n_train": 0}, "n_train: got 0, wanted greater than 0 or null"),
+        ({"batch_size": 0}, "batch_size: got 0, wanted greater than 0 or null"),
+        ({"softening": -1.0}, r"softening: got -1\.0, wanted greater than or equal to 0"),
+        ({"iterations": "x", "a": "y"}, "a: got 'y', .*; iterations: got 'x', wanted a valid integer"),
+        ({"optimiser": "fire"}, "batch_size: got 500, wanted null with FIRE"),
+        (
+            {"batch_size": None, "sampling_power": 4.0},
+            "sampling_power: got 4, wanted 0 with the whole batch, all of it",
+        ),
+    ],
+)
+def test_a_key_or_a_value_that_is_not_allowed_is_named_with_what_is(values, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Config.from_dict(values)
+
+
+def test_null_is_allowed_where_it_means_all():
+    config = Config.from_dict({"batch_size": None, "n_train": None})
+    assert (config.batch_size, config.n_train) == (None, None)
+
+
+@pytest.mark.parametrize(("name", "largest"), [("n_train", "120"), ("batch_size", "n_train = 120")])
+def test_a_setting_that_does_not_fit_the_data_is_named(small_config, name, largest):
+    with pytest.raises(ValueError, match=f"{name}: got 121, wanted 1 to {largest}"):
+        make_trainer(small_config, **{name: 121})
