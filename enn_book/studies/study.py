@@ -186,12 +186,13 @@ class Study:
         if length is not None and self.length is None:
             raise ValueError(f"length: got {length:g}, wanted none, as the runs of this study have no length")
         began = time.perf_counter()
+        chosen = None if names is None else list(names)
         folder.mkdir(parents=True, exist_ok=True)
         with tqdm(unit="run") as bar:
             while True:
                 records = Records(folder)
                 planned = self.plan(records, self.length if length is None else length)
-                wanted = planned if names is None else {name: _named(planned, name) for name in names}
+                wanted = planned if chosen is None else {name: _named(planned, name) for name in chosen}
                 waiting = [name for name in wanted if name not in records]
                 minutes = (time.perf_counter() - began) / 60
                 if not waiting or (budget is not None and minutes > budget):

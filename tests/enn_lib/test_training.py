@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from enn_lib.argon import ARGON, generate_data
 from enn_lib.fire import FIRE
 from enn_lib.settings import Config
-from enn_lib.storage import load_state, load_tensors, read_csv
+from enn_lib.storage import load_state, load_tensors, read_csv, save_state
 from enn_lib.training import (
     HISTORY_COLUMNS,
     Trainer,
@@ -330,6 +330,18 @@ def test_a_run_that_was_stopped_can_be_used_and_keeps_its_checkpoint(small_confi
     assert trainer.iteration == read_csv(folder / "history.csv")["iteration"][-1] == 1
     assert (folder / "checkpoint" / "state.pt").exists()
     assert weights(folder)["layers.0.stacked"].equal(trainer.network.layers[0].stacked)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_state_that_was_read_goes_on_bit_for_bit_for_hundreds_of_steps(small_config, optimiser, tmp_path):
+    """Tensors that lie in memory otherwise than torch puts its own make SOAP's products round otherwise."""
+    config = configure(replace(small_config, widths=(6, 20, 20, 4), iterations=400), optimiser)
+    trainer, resumed = make_trainer(config), make_trainer(config)
+    for _ in range(100):
+        trainer.step()
+    save_state(tmp_path / "state", trainer.state_dict())
+    resumed.load_state_dict(load_state(tmp_path / "state"))
+    assert [resumed.step() for _ in range(300)] == [trainer.step() for _ in range(300)]
 
 
 def test_seconds_add_up_over_sessions(small_config, folder):

@@ -91,8 +91,9 @@ def _loss_with(trainer: Trainer, other: nn.Module) -> float:
 
 
 def summary(records: Records) -> Table:
-    """The last losses of every variation."""
+    """The last losses of every variation, the best first."""
     last = {name: {key: values[-1] for key, values in t.items()} for name, t in records.tables().items()}
+    last = dict(sorted(last.items(), key=lambda item: item[1]["validation_loss"]))
     return table(
         ["variation", "gradients", "training loss", "validation loss", "with averaged weights"],
         [[f"`{name}`", int(t["gradient_evaluations"]), *list(t.values())[2:]] for name, t in last.items()],

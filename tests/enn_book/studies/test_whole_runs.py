@@ -55,6 +55,10 @@ def test_the_verdict_on_minutes_holds():
     assert all(3**0.5 * component(run, "s4_average") <= PAPER for run in runs)
     moved = [run["dynamics"]["s4_average"]["rmsd_positions"][1] for run in runs]
     assert (min(moved), max(moved)) == pytest.approx((0.29, 0.67), abs=5e-3)
+    reference = load_run("reference").metrics["dynamics"]["s4_average"]["rmsd_positions"][1]
+    assert 4 < min(moved) / reference < max(moved) / reference < 10
+    first = {name: record.table("history")["seconds"][1] for name, record in load("minutes").items()}
+    assert first.pop("two-minutes") > 3 * max(first.values())
 
 
 @pytest.mark.parametrize(("kind", "seeds", "seconds"), [("five-minutes", 5, 253), ("two-minutes", 3, 80)])
