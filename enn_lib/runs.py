@@ -115,14 +115,10 @@ def run_folder(name_or_path: str | Path) -> Path:
     shipped = _shipped()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_dir():
-        raise FileNotFoundError(
-            f"run: got {str(name_or_path)!r}, wanted a run folder or one of {', '.join(sorted(shipped))}"
-            + (
-                ""
-                if entry_points(group=PROVIDERS)
-                else "; the runs of the book come with the package enn_book"
-            )
-        )
+        wanted = f"a run folder or one of {', '.join(sorted(shipped))}"
+        if not entry_points(group=PROVIDERS):
+            wanted += "; the runs of the book come with the package enn_book"
+        raise FileNotFoundError(f"run: got {str(name_or_path)!r}, wanted {wanted}")
     return path
 
 
