@@ -69,6 +69,7 @@ class Config:
         sampling_power: p of the chance :math:`L^{-p}` with which each configuration of a batch is drawn, L
             being its largest pair distance. Bound clusters are rare in the data of sec. 4.1, and all there
             is in sec. 4.3. With 0, as in the paper, all come once an epoch.
+        sampling_share: of a batch, drawn with that chance; the rest is drawn evenly.
         iterations: steps of the optimiser.
         learning_rate: at the start; not FIRE's.
         schedule: of the learning rate: "cosine" goes down to zero; not FIRE's.
@@ -98,6 +99,7 @@ class Config:
     chunk_size: PositiveInt = 1000
     relabel: bool = False
     sampling_power: FiniteFloat = 0.0
+    sampling_share: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1.0
     iterations: PositiveInt = 1000
     learning_rate: Annotated[FiniteFloat, Field(ge=0)] = 0.01
     schedule: Literal["constant", "cosine"] = "cosine"

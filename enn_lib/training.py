@@ -106,7 +106,8 @@ class Trainer:
         self._order = torch.arange(n_train)
         if config.sampling_power:
             chances = largest_distance(train.positions) ** -config.sampling_power
-            self._cumulative = (chances / chances.sum()).cumsum(dim=0)
+            share = config.sampling_share
+            self._cumulative = (share * chances / chances.sum() + (1 - share) / n_train).cumsum(dim=0)
         self._squared_error = compile_if_possible(self._eager_squared_error, config.compile, workers.device)
 
     def _eager_squared_error(self, inputs: Tensor, targets: Tensor) -> Tensor:

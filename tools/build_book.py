@@ -110,7 +110,7 @@ def render(source: Path, output: Path, *options: str) -> int:
     command = [*start, str(source), "--path-output", str(output), *options]
     done = subprocess.run(command, stdout=subprocess.DEVNULL)
     for page in (output / "_build" / "html").rglob("*.html"):
-        page.write_text(accessible(without_font_preloads(page.read_text())))
+        page.write_text(accessible(with_our_equations(without_font_preloads(page.read_text()))))
     return done.returncode
 
 
@@ -121,6 +121,11 @@ def without_font_preloads(html: str) -> str:
     sheets load the same fonts without complaint.
     """
     return re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", html)
+
+
+def with_our_equations(html: str) -> str:
+    """Number the book's own equations (B1), (B2), so that (1) is always the paper's."""
+    return re.sub(r'(<span class="eqno">\()(?=\d)', r"\1B", html)
 
 
 def build_book(root: Path = ROOT) -> Path:

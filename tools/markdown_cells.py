@@ -7,6 +7,11 @@ import nbformat
 
 DIRECTIVE = re.compile(r"^([`:]{3,})\{([\w:-]+)\}(.*)\n(?::[\w-]+:.*\n)*([\s\S]*?)^\1$", re.MULTILINE)
 
+DRAWING = re.compile(
+    r"^```\{figure\} drawings/(\S+)\n(?::(?!alt).*\n)*:alt: (.*)\n(?::.*\n)*\n([\s\S]*?)\n```$", re.MULTILINE
+)
+"""A drawing on a page: the name of its file, what it shows, and its caption."""
+
 
 def glued(notebook: nbformat.NotebookNode) -> dict:
     """What the page glued when it was executed: values, and tables as Markdown; pictures are left out."""
@@ -33,6 +38,7 @@ def plain(text: str, values: dict) -> str:
     text = re.sub(r"\{glue:text\}`([^`]+)`", value, text)
     text = re.sub(r"^```\{glue:md\} (\S+)\n(?::.*\n)*```$", value, text, flags=re.MULTILINE)
     text = re.sub(r"^(```\{glue:figure\}) \S+$", r"\1", text, flags=re.MULTILINE)  # its name is no title
+    text = DRAWING.sub(r"![\2](attachment:\1)\n\n**Figure.** \3", text)
     text = re.sub(r"\{[\w:]+\}`([^`<]+?)\s*<[^`]+>`", r"\1", text)
     text = re.sub(r"\{cite(?::t)?\}`([^`]+)`", r"[\1]", text)
     text = re.sub(r"\{[\w:]+\}`([^`]+)`", r"\1", text)

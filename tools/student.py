@@ -13,6 +13,7 @@ import ast
 import os
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -157,6 +158,11 @@ def with_captions(cells) -> Iterator[nbformat.NotebookNode]:
             yield new_markdown_cell(f"**Figure.** {caption.strip()}")
 
 
+def drawing(name: str) -> str:
+    """A file of ``book/drawings`` as a notebook holds it."""
+    return b64encode((ROOT / "book" / "drawings" / name).read_bytes()).decode()
+
+
 def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
     """A notebook of some cells whose prose any Jupyter shows, with or without results."""
     values = glued(notebook)
@@ -165,6 +171,8 @@ def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
         cell = nbformat.from_dict({**cell, "id": f"cell-{number}"})
         if cell.cell_type == "markdown":
             cell.source = plain(cell.source, values)
+            if names := re.findall(r"\(attachment:(\S+)\)", cell.source):
+                cell.attachments = {name: {"image/svg+xml": drawing(name)} for name in names}
         elif clear:
             cell.outputs, cell.execution_count = [], None
         result.cells.append(cell)

@@ -25,6 +25,12 @@ from pages import (
 PAGES = {Path(page).name: ROOT / f"{page}.md" for page in notebook_pages()}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text()) or {}
 
+FIRST_EDITION = [
+    *("argon", "training", "what-matters", "fire", "forces", "dynamics", "live"),
+    *("peers", "n-body", "physicists-eye", "simulate", "molecule", "speed", "make-it-yours"),
+]
+"""Pages that are still to be rewritten."""
+
 every_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -91,6 +97,15 @@ def test_the_small_size_sets_parameters_that_the_page_has(page):
 def test_a_page_has_checks_that_can_fail(page):
     code = "\n".join(cell.source for cell in code_cells(read_page(PAGES[page])))
     assert re.search(r"^\s*(assert\b|.*\bassert_\w+\()", code, re.MULTILINE)
+
+
+@every_page
+def test_a_page_of_the_second_edition_shows_little_code_before_its_exercises(page):
+    shown, tags = 0, ("hide-input", "parameters")
+    for part in PAGES[page].read_text().split("{exercise}")[0].split("```{code-cell}")[1:]:
+        code = part.split("\n```")[0]
+        shown += 0 if any(tag in code for tag in tags) else len(code.strip().splitlines()) - 1
+    assert shown <= 60 or page in FIRST_EDITION, shown
 
 
 @every_page

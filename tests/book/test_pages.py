@@ -12,7 +12,7 @@ import pages
 import papermill
 import pytest
 import yaml
-from build_book import build_book, execute_stale, stage, without_font_preloads
+from build_book import build_book, execute_stale, stage, with_our_equations, without_font_preloads
 
 PAGE = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
@@ -204,3 +204,7 @@ def test_a_page_opened_from_disk_is_not_asked_to_load_fonts_early():
     font = '<link rel="preload" as="font" type="font/woff2" crossorigin href="a.woff2" />\n'
     script = '<link rel="preload" as="script" href="a.js" />\n'
     assert without_font_preloads(font + script + "<p>") == script + "<p>"
+
+
+def test_the_equations_of_the_book_are_not_taken_for_the_paper_s():
+    assert with_our_equations('<span class="eqno">(12)<a>') == '<span class="eqno">(B12)<a>'
