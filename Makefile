@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export TQDM_DISABLE := 1
 
 # What looks at the built book; the last ones with the system's Chromium.
-BUILT_BOOK := $(addprefix tests/book/test_,$(addsuffix .py,book browser first_page accessibility pdf))
+BUILT_BOOK := $(addprefix tests/book/test_,$(addsuffix .py,book browser accessibility pdf))
 
 .PHONY: help setup book preview pdf student notebooks check-notebooks test check-lowest check-book format clean
 

@@ -5,7 +5,7 @@ Okabe and Ito), in dark mode (an opaque white ground), and on a phone (a narrow 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
 from cycler import cycler
@@ -149,6 +149,12 @@ def _raised(power: int) -> str:
 def percent(share: float, digits: int = 2) -> str:
     """A share as a percentage, 0.125 as 12 % (in three digits 12.5 %)."""
     return f"{number(100 * float(share), digits)} %"
+
+
+def spread(values: Sequence[float], form: Callable[[float], str] = number) -> str:
+    """The least and the largest of some values for a table; one of them where both are written alike."""
+    low, high = form(min(values)), form(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 class Table(str):

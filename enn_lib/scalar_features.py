@@ -7,8 +7,8 @@ layers below the two parts are the rows of one tensor ``(..., n + m, M)``, vecto
 The norm of Eq. 19 is the usual one of all n + m components, :math:`|x'|^2 = |x|^2 + |h|^2`. It is kept by
 :math:`\mathcal{U}'`, which is unitary, so every activation of `enn_lib.activations` serves unchanged: it
 commutes with U(n+m). It also is where vectors and scalars meet, since the products with W mix neither with
-the other: a gate of :math:`|x'|` tells the vectors of the scalars and the scalars of the vectors. As lengths
-and scalars are added, both should be scaled to numbers of order one.
+the other: a gate of :math:`|x'|` tells the vectors of the scalars and the scalars of the vectors. That norm
+does not tell one scalar from another, so a layer of kind "ones" or "single" confuses scalars of one range.
 """
 
 from collections.abc import Sequence

@@ -74,11 +74,13 @@
     return { button, stop };
   };
 
-  /** A number as a reader wants it: 0.0123, or 1.2e-5 if it is small. */
+  /** A number as a reader wants it: 0.0123, or 1.2 × 10⁻⁵ if it is small. */
   ENN.words = (x, digits = 3) => {
     if (x === 0) return "0";
-    const text = Math.abs(x) < 1e-3 || Math.abs(x) >= 1e5 ? x.toExponential(digits - 2) : x.toPrecision(digits);
-    return text.replaceAll("-", "−");
+    if (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e5) return x.toPrecision(digits).replace("-", "−");
+    const [factor, power] = x.toExponential(digits - 1).split("e");
+    const raised = [...power.replace("+", "")].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("");
+    return `${factor.replace("-", "−")} × 10${raised}`;
   };
 
   /** Round steps, 1, 2 or 5 times a power of ten, about count of them. */

@@ -1,4 +1,4 @@
-// The page "forces": turn, mirror and renumber four atoms, and the network's forces go with them, or not.
+// Turn, mirror and renumber four atoms, and the network's forces go with them, or not.
 "use strict";
 (() => {
   const ENN = window.ENN || (window.ENN = {});
@@ -60,12 +60,12 @@
         atoms.map((a) => {
           const f = ENN.atom(forces.network, a);
           const error = norm(ENN.atom(forces.analytic, a).map((x, c) => x - f[c]));
-          return [...[...f, norm(f)].map((x) => x.toFixed(4).replace("-", "−")), ENN.words(error, 2)];
+          return [...[...f, norm(f)].map((x) => x.toFixed(4).replace("-", "−")), error.toFixed(5)];
         }),
       );
       readout.textContent =
-        `What was done to the atoms, done to the forces instead, differs by at most ${ENN.words(defect(), 2)} eV/Å. ` +
-        `An arrow of 1 Å is ${ENN.words(forces.unit, 1)} eV/Å.`;
+        `Move the atoms and predict, or predict and move the arrows: the two differ by at most ` +
+        `${ENN.words(defect(), 2)} eV/\u2060Å. An arrow of 1 Å is ${ENN.words(forces.unit, 1)} eV/\u2060Å.`;
       space.draw();
     };
 
@@ -101,17 +101,20 @@
         show();
       }),
       ENN.button("Back to the start", back),
-      ENN.choice("Configuration", data.configurations.map((_, k) => [k, k + 1]), (k) => {
-        start = data.configurations[k];
-        back();
-      }),
       ENN.tick("average over S4", false, (ticked) => {
         field = ticked ? ENN.averaged(alone) : alone;
         show();
       }),
     );
-    const legend = ENN.legend([["analytic", "solid", "analytic (wide)"], ["predicted", "solid", "network (narrow)"]]);
-    root.append(controls, panel, legend, readout, table.element);
+    if (data.configurations.length > 1) {
+      const choose = (k) => {
+        start = data.configurations[k];
+        back();
+      };
+      controls.append(ENN.choice("Configuration", data.configurations.map((_, k) => [k, k + 1]), choose));
+    }
+    const legend = ENN.legend([["analytic", "solid", "true forces (wide)"], ["predicted", "solid", "network (narrow)"]]);
+    root.append(panel, controls, legend, readout, table.element);
     show();
     return { defect, space, forces: () => forces, positions: () => act(start) };
   };

@@ -15,14 +15,15 @@ class VectorLeakyReLU(VectorActivation):
     r"""A leaky ReLU of the length, with a threshold (sec. 3.2, last paragraph).
 
     .. math::
-        \sigma(u) = \left[a\,|u| + (1 - a)\max(|u| - b, 0)\right] \frac{u}{|u|}
+        \sigma(u) = \left[s\,|u| + (1 - s)\max(|u| - \tau, 0)\right] \frac{u}{|u|}
 
-    The length grows with slope a up to b, and with slope 1 beyond. A length is never negative, so with
-    b = 0 this is the identity whatever a is. The gradient at u = 0 is a (for b = 0 it is 1).
+    The length grows with slope s up to τ, and with slope 1 beyond. A length is never negative, so with
+    τ = 0 this is the identity whatever s is. The gradient at u = 0 is s (for τ = 0 it is 1). With s = 0 the
+    unit vector of the result (Eq. 9), and the layer that uses it, jump on the sphere \|u\| = τ.
 
     Attributes:
-        slope: a, from 0 to 1.
-        threshold: b, in the unit of u, at least 0.
+        slope: s, from 0 to 1.
+        threshold: τ, in the unit of u, at least 0.
     """
 
     def __init__(self, slope: float = 0.1, threshold: float = 1.0):
@@ -45,17 +46,14 @@ class VectorLeakyReLU(VectorActivation):
         beyond = 1 - self.threshold / torch.where(r > 0, r, 1.0)
         return self.slope + (1 - self.slope) * torch.where(r >= self.threshold, beyond, 0.0)
 
-    def extra_repr(self) -> str:
-        return f"slope={self.slope}, threshold={self.threshold}"
-
 
 class VectorReLU(VectorLeakyReLU):
     r"""A ReLU of the length, with a threshold: `VectorLeakyReLU` of slope 0.
 
-    .. math:: \sigma(u) = \max(|u| - b, 0)\, \frac{u}{|u|}
+    .. math:: \sigma(u) = \max(|u| - \tau, 0)\, \frac{u}{|u|}
 
-    For n = 1 and complex u it is modReLU (Arjovsky, Shah and Bengio 2016). With b = 0 it is the identity.
-    The gradient at u = 0 is 0 (for b = 0 it is 1).
+    For n = 1 and complex u it is modReLU (Arjovsky, Shah and Bengio 2016). With τ = 0 it is the identity.
+    The gradient at u = 0 is 0 (for τ = 0 it is 1).
     """
 
     def __init__(self, threshold: float = 1.0):
@@ -66,26 +64,24 @@ class VectorReLU(VectorLeakyReLU):
         """
         super().__init__(0.0, threshold)
 
-    def extra_repr(self) -> str:
-        return f"threshold={self.threshold}"
-
 
 class DirectionalLeakyReLU(nn.Module):
     r"""A leaky ReLU along directions that the vectors themselves give (Deng et al. 2021, Vector Neurons).
 
     .. math::
-        \sigma(u) = u - (1 - a)\,\frac{\min(\mathrm{Re}\langle k, u\rangle, 0)}{|k|^2}\, k,
+        \sigma(u) = u - (1 - s)\,\frac{\min(\mathrm{Re}\langle k, u\rangle, 0)}{|k|^2}\, k,
         \qquad k = u D
 
-    Where u points away from its direction k, its part along k is multiplied by the slope a. Directions
+    Where u points away from its direction k, its part along k is multiplied by the slope s. Directions
     turn with the vectors and inner products do not, so it commutes with every unitary operator. It is no
     gate: the output leaves the line of u. For complex vectors the real part decides, and what is cut is
     the projection in the real space R^(2n). With one vector it is linear. Where k = 0 the vector passes
-    unchanged, so the output at u = 0 is 0 with gradient 1, if all vectors vanish.
+    unchanged. Where all vectors vanish it is zero and has a kink, as the ReLU of numbers has: a positive
+    factor passes through it. Autograd returns the identity there, by convention.
 
     Attributes:
         directions: the parameter D, ``(vectors, vectors)``.
-        slope: a, from 0 to 1; 0 gives the ReLU.
+        slope: s, from 0 to 1; 0 gives the ReLU.
     """
 
     def __init__(
@@ -100,7 +96,7 @@ class DirectionalLeakyReLU(nn.Module):
 
         Args:
             vectors: M, how many vectors go through.
-            slope: a, from 0 to 1.
+            slope: s, from 0 to 1.
             dtype: float32, float64, complex64 or complex128; the default dtype if not given.
             generator: the source of randomness for D; torch's global one if not given.
 
@@ -123,6 +119,3 @@ class DirectionalLeakyReLU(nn.Module):
         square = squared_length(k)
         along = (k.conj() * u).sum(dim=-2, keepdim=True).real / torch.where(square > 0, square, 1.0)
         return u - (1 - self.slope) * along.clamp_max(0.0) * k
-
-    def extra_repr(self) -> str:
-        return f"{len(self.directions)}, slope={self.slope}"

@@ -1,6 +1,6 @@
 r"""The gradient of a loss by hand, layer by layer (sec. 3.4, Eq. 20 to 24), for real and complex parameters.
 
-The gradient of a real loss L by a complex array z is
+The gradient of a real loss L with respect to a complex array z is
 
 .. math:: G_z = \frac{\partial L}{\partial\,\mathrm{Re}\,z} + i \frac{\partial L}{\partial\,\mathrm{Im}\,z}
           = 2\,\frac{\partial L}{\partial \bar z}, \qquad dL = \mathrm{Re}\,\langle G_z, dz\rangle
@@ -19,37 +19,35 @@ Eq. 24            :math:`G_{x_k} = \delta_k W_k^\dagger + J_e^\dagger\,       e,
 Eq. 24            :math:`\delta_{k-1} = J_\sigma^\dagger\, G_{x_k}`           y, its length
 ================  ==========================================================  ==================
 
-where, column by column, with the inverse length :math:`\rho` and a gate :math:`\sigma(u) = f(|u|)\, u`,
+where, column by column, with the inverse length :math:`\rho` and a real gate :math:`\sigma(u) = f(|u|)\, u`,
 
 .. math::
     J_e^\dagger g = \rho\,(g - e\,\mathrm{Re}\langle e, g\rangle), \qquad
-    J_\sigma^\dagger g = \bar f g + \frac{u}{|u|}\,\mathrm{Re}\,(\bar f'\langle u, g\rangle).
+    J_\sigma^\dagger g = f g + \frac{f'}{|u|}\, u\,\mathrm{Re}\langle u, g\rangle.
 
-At a vector of length zero e has no derivative. As in `enn_lib.layers`, its inverse length counts as zero, so
-nothing flows back through e there.
+At a vector of length zero e jumps and has no derivative. As in `enn_lib.layers`, its inverse length counts as
+zero there, so that nothing flows back through e.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from enn_book.lectures.activations import VectorLeakyReLU
-from enn_lib.activations import Gate, Identity, VectorActivation, VectorSoftsign
+from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.layers import EquivariantLinear, inverse_length, length
 from enn_lib.network import ENN
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What the forward pass of one layer leaves for the backward pass.
+    """What the forward pass of one layer keeps for the backward pass.
 
     Attributes:
         x: x_k, what came in, ``(..., n, M_k)``.
         e: e_k, its unit vectors, ``(..., n, M_k)``.
         inverse_length: ``1 / sqrt(|x_k|^2 + softening^2)``, real, ``(..., 1, M_k)``.
-        y: y_k, what the layer made, before the activation, ``(..., n, M_(k+1))``.
+        y: y_k, what the layer made and the activation receives, ``(..., n, M_(k+1))``.
     """
 
     x: Tensor
@@ -63,9 +61,9 @@ class Gradients:
     """The gradients of a loss, in torch's convention for complex numbers.
 
     Attributes:
-        stacked: for each layer that by ``[W; b]``, ``(2 M_k, M_(k+1))``, summed over the batch.
-        deltas: for each layer delta_k, that by y_k, ``(..., n, M_(k+1))``.
-        inputs: that by the network's input, ``(..., n, M_0)``.
+        stacked: with respect to ``[W; b]`` of each layer, ``(2 M_k, M_(k+1))``, summed over the batch.
+        deltas: delta_k, with respect to y_k of each layer, ``(..., n, M_(k+1))``.
+        inputs: with respect to the network's input, ``(..., n, M_0)``.
     """
 
     stacked: list[Tensor]
@@ -79,72 +77,41 @@ def real_inner_product(u: Tensor, v: Tensor) -> Tensor:
 
 
 def unit_vector_adjoint(e: Tensor, inverse_length: Tensor, gradient: Tensor) -> Tensor:
-    r"""The gradient by x of a loss that knows x through its unit vectors alone.
+    r"""Take a gradient with respect to unit vectors back to their vectors.
 
     .. math:: J_e^\dagger g = \rho\,(g - e\,\mathrm{Re}\langle e, g\rangle)
 
-    The part along x is taken out, since the length of x does not change e. The formula also holds for
-    softened unit vectors, where ``|e| < 1`` leaves some of it.
+    The part along x is removed, because e does not depend on the length of x. The formula also holds for
+    softened unit vectors, where ``|e| < 1`` leaves some of that part.
 
     Args:
         e: unit vectors ``(..., n, M)``, from the forward pass.
         inverse_length: rho, ``(..., 1, M)``, from the forward pass.
-        gradient: g, by e, ``(..., n, M)``.
+        gradient: g, with respect to e, ``(..., n, M)``.
     """
     return inverse_length * (gradient - e * real_inner_product(e, gradient))
 
 
-class DifferentiableGate(Gate):
-    """A gate of the length that knows its derivative, which autograd does not ask for.
+def activation_adjoint(activation: nn.Module, u: Tensor, gradient: Tensor) -> Tensor:
+    r"""Take a gradient back through a gate :math:`\sigma(u) = f(|u|)\, u` with real f.
 
-    Attributes:
-        derivative: f', takes lengths ``(..., 1, M)``.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor]):
-        super().__init__(function)
-        self.derivative = derivative
-
-
-def gate_derivative(activation: nn.Module, u: Tensor) -> Tensor:
-    """The derivative of a gate f with respect to the length: vectors ``(..., n, M)`` -> ``(..., 1, M)``.
-
-    Raises:
-        TypeError: if the activation is no gate of the vector's own length whose derivative is known here.
-    """
-    r = length(u)
-    match activation:
-        case DifferentiableGate():
-            return activation.derivative(r)
-        case VectorSoftsign():
-            return -1 / (1 + r) ** 2
-        case Identity():
-            return torch.zeros_like(r)
-        case VectorLeakyReLU():
-            beyond = activation.threshold / torch.where(r > 0, r, 1.0) ** 2
-            return (1 - activation.slope) * torch.where(r >= activation.threshold, beyond, 0.0)
-    raise TypeError(
-        f"activation: got {type(activation).__name__}, wanted a gate of the length with a known derivative"
-    )
-
-
-def activation_adjoint(activation: VectorActivation, u: Tensor, gradient: Tensor) -> Tensor:
-    r"""The gradient by u of a loss that knows u through a gate :math:`\sigma(u) = f(|u|)\, u` alone.
-
-    .. math:: J_\sigma^\dagger g = \bar f g + \frac{u}{|u|}\,\mathrm{Re}\,(\bar f'\langle u, g\rangle)
+    .. math:: J_\sigma^\dagger g = f g + \frac{f'}{|u|}\, u\,\mathrm{Re}\langle u, g\rangle
 
     Args:
-        activation: gives f and f' (`VectorActivation.gate` and `gate_derivative`), real or complex.
+        activation: `VectorSoftsign` or `Identity`, whose derivatives f' are known here.
         u: vectors ``(..., n, M)``, from the forward pass.
-        gradient: g, by sigma(u), ``(..., n, M)``.
+        gradient: g, with respect to sigma(u), ``(..., n, M)``.
 
     Raises:
-        TypeError: if the activation is no gate of the length, or does not know its derivative.
+        TypeError: if the activation is neither.
     """
-    slope = gate_derivative(activation, u)
-    gate, r = activation.gate(u), length(u)
-    inner = (u.conj() * gradient).sum(dim=-2, keepdim=True)
-    return gate.conj() * gradient + u / torch.where(r > 0, r, 1.0) * (slope.conj() * inner).real
+    if isinstance(activation, Identity):
+        return gradient
+    if not isinstance(activation, VectorSoftsign):
+        raise TypeError(f"activation: got {type(activation).__name__}, wanted VectorSoftsign or Identity")
+    r = length(u)
+    along = real_inner_product(u, gradient) / torch.where(r > 0, r, 1.0)
+    return activation.gate(u) * gradient - u * along / (1 + r) ** 2
 
 
 @torch.no_grad()
@@ -152,14 +119,14 @@ def forward_pass(network: ENN, x: Tensor) -> tuple[Tensor, list[LayerTrace]]:
     """The output of a network, with what the backward pass reuses.
 
     Args:
-        network: whose activations are gates of the length.
+        network: any `ENN`; the backward pass wants its activations to be `VectorSoftsign` or `Identity`.
         x: ``(..., n, widths[0])``.
 
     Returns:
         x_L, ``(..., n, widths[-1])``, and the trace of every layer, first to last.
 
     Raises:
-        TypeError: if `network` is no `ENN`.
+        TypeError: if `network` is not an `ENN`.
     """
     if type(network) is not ENN:
         raise TypeError(f"network: got {type(network).__name__}, wanted an ENN")
@@ -175,15 +142,15 @@ def forward_pass(network: ENN, x: Tensor) -> tuple[Tensor, list[LayerTrace]]:
 
 @torch.no_grad()
 def backward_pass(network: ENN, traces: list[LayerTrace], output_gradient: Tensor) -> Gradients:
-    """The gradients of a loss by all parameters and by the input, without automatic differentiation.
+    """The gradients of a loss with respect to all parameters and the input, without autograd.
 
     Args:
         network: as in the forward pass.
-        traces: of the forward pass.
-        output_gradient: the gradient of the loss by x_L, ``(..., n, widths[-1])``.
+        traces: from the forward pass.
+        output_gradient: the gradient of the loss with respect to x_L, ``(..., n, widths[-1])``.
 
     Raises:
-        TypeError: if an activation is no gate of the length that knows its derivative.
+        TypeError: if an activation is neither `VectorSoftsign` nor `Identity`.
     """
     stacked, deltas, gradient = [], [], output_gradient
     steps = zip(_layers_and_activations(network), traces, strict=True)
@@ -198,7 +165,7 @@ def backward_pass(network: ENN, traces: list[LayerTrace], output_gradient: Tenso
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    r"""A cost for Eq. 20, and its gradient by the outputs.
+    r"""A cost for Eq. 20, and its gradient with respect to the outputs.
 
     .. math:: C = \frac{1}{N} \sum |x_L - T|^2, \qquad G_{x_L} = \frac{2}{N} (x_L - T)
 

@@ -1,85 +1,64 @@
-r"""What an equivariant function can be: combinations of its inputs with invariant coefficients.
+"""What one hidden layer cannot do, and how near a network comes to where it jumps."""
 
-Every function f of M vectors that commutes with all of O(n), or of U(n) if complex, has the form
-:math:`f(x) = x\, C(x^\dagger x)`: its outputs lie in the span of its inputs, and the coefficients know the
-inputs only through their Gram matrix of inner products (see Villar et al., *Scalars are universal*, 2021).
-Here both statements become computable, and how near a network comes to where it jumps.
-"""
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from enn_lib.activations import VectorActivation
-from enn_lib.layers import inverse_length, length
+from enn_lib.activations import VectorSoftsign
+from enn_lib.layers import length
 from enn_lib.network import ENN
 
 
-def distance_from_span(x: Tensor, y: Tensor) -> Tensor:
-    r"""How far every vector of y is from the span of the vectors of x, relative to its length.
+def antisymmetric_share(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    r"""How far the blocks of a Jacobian are from symmetric; one hidden layer without bias makes them so.
 
-    .. math:: |y - x x^+ y| / |y|, \qquad x^+ \text{ the pseudoinverse}
+    .. math:: |J - J^T| / (2\, |J|), \qquad J_\alpha = \partial f / \partial x^{(\alpha)}
 
     Args:
-        x: M vectors, ``(..., n, M)``, real or complex.
-        y: K vectors ``(..., n, K)``.
+        function: maps M vectors ``(n, M)`` to one, ``(n, 1)``; differentiable by torch.func.
+        x: N samples, ``(N, n, M)``, real.
 
     Returns:
-        From 0 (inside) to 1 (orthogonal to all of x), real, ``(..., K)``; 0 for y = 0.
+        From 0 (all blocks are symmetric) to 1 (all are antisymmetric), with norms over samples and blocks.
     """
-    outside = y - x @ (torch.linalg.pinv(x) @ y)
-    size = torch.linalg.vector_norm(y, dim=-2)
-    return torch.linalg.vector_norm(outside, dim=-2) / torch.where(size > 0, size, 1.0)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda x: function(x)[:, 0]))(x)
+    blocks = jacobian.movedim(-1, 1)
+    return ((blocks - blocks.mT).norm() / (2 * blocks.norm())).item()
 
 
 @torch.no_grad()
-def coefficients(network: ENN, gram: Tensor) -> Tensor:
-    r"""The coefficients of a network's outputs in its inputs, from inner products alone.
+def random_feature_error(
+    target: Callable[[Tensor], Tensor],
+    widths: Sequence[int],
+    *,
+    bias: float,
+    n_samples: int,
+    generator: torch.Generator,
+) -> float:
+    r"""The error of a network with random hidden layers and the best last layer, on new inputs.
 
-    .. math:: \mathrm{net}(x) = x\, C(G), \qquad G = x^\dagger x
+    .. math:: \sqrt{\textstyle\sum \|net(x) - f(x)\|^2 / \sum \|f(x)\|^2}
 
-    The network is run without ever seeing a vector: layer by layer, with :math:`x_k = x\, C_k`, the
-    squared lengths of all vectors are the diagonal of :math:`C_k^\dagger G\, C_k`, and
-
-    .. math:: C_{k+1} = C_k (W_k + D_k b_k) F_k
-
-    with the inverse lengths :math:`D_k` and the gates :math:`F_k` as diagonal matrices.
+    The weights of the vectors of a layer have sizes from 0.1 to 3, so that gates see lengths of all sizes.
+    The last layer, without bias, is the solution of a linear least squares problem.
 
     Args:
-        network: whose activations are gates of the length.
-        gram: G, ``(..., widths[0], widths[0])``, Hermitian, in the dtype of the network.
-
-    Returns:
-        C, ``(..., widths[0], widths[-1])``.
-
-    Raises:
-        ValueError: if `gram` has another shape.
-        TypeError: if an activation is no gate of the length.
+        target: maps M vectors in space ``(N, 3, M)`` to one, ``(N, 3, 1)``; their components are normal.
+        widths: M, and the widths of the hidden layers.
+        bias: the standard deviation of the biases, before they are scaled like the weights.
+        n_samples: N, for the least squares problem, and as many for the error.
+        generator: the source of randomness.
     """
-    if gram.shape[-2:] != (network.widths[0],) * 2:
-        raise ValueError(
-            f"gram: got shape {tuple(gram.shape)}, wanted (..., {network.widths[0]}, {network.widths[0]})"
-        )
-    c = torch.eye(network.widths[0], dtype=gram.dtype).expand_as(gram)
-    for layer in network.layers:
-        is_last = layer is network.layers[-1]
-        d = inverse_length(_lengths(c, gram), layer.softening)
-        c = c @ (layer.weight + d.mT * layer.bias)
-        c = c * _gate(network.output_activation if is_last else network.activation, _lengths(c, gram))
-    return c
-
-
-def _lengths(c: Tensor, gram: Tensor) -> Tensor:
-    """The lengths of the vectors x C, ``(..., 1, vectors)``: they see x through its Gram matrix only."""
-    square = (c.conj() * (gram @ c)).real.sum(dim=-2, keepdim=True)
-    return square.clamp_min(0.0).sqrt()  # rounding can make the square of a short vector negative
-
-
-def _gate(activation: nn.Module, lengths: Tensor) -> Tensor:
-    """The gates of vectors of these lengths; they may as well be vectors of dimension 1."""
-    is_gate = isinstance(activation, VectorActivation) and getattr(activation, "invariant", length) is length
-    if not is_gate:
-        raise TypeError(f"activation: got {activation}, wanted a gate of the length")
-    return activation.gate(lengths)
+    hidden = ENN(widths, output_activation=VectorSoftsign(), dtype=torch.float64)
+    for layer in hidden.layers:
+        nn.init.normal_(layer.weight, generator=generator)
+        nn.init.normal_(layer.bias, std=bias, generator=generator)
+        layer.stacked.mul_(torch.logspace(-1, 0.5, layer.out_vectors) / layer.in_vectors**0.5)
+    x = torch.randn(2, n_samples, 3, widths[0], dtype=torch.float64, generator=generator)
+    (features, new_features), (wanted, new_wanted) = (f(x).flatten(1, 2) for f in (hidden, target))
+    last = torch.linalg.lstsq(features, wanted, rcond=1e-7, driver="gelsd").solution
+    return ((new_features @ last - new_wanted).norm() / new_wanted.norm()).item()
 
 
 @torch.no_grad()

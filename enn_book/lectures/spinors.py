@@ -1,13 +1,13 @@
-"""A lattice of spinors: a dynamics that is symmetric under U(n), and under nothing larger."""
-
-from functools import partial
+"""A ring of spinors: its motion is symmetric under U(n), and under the moves of the ring onto itself."""
 
 import torch
 from torch import Tensor
 
 
-def spinor_lattice_rate(psi: Tensor, *, hopping: float = 1.0, coupling: float = 1.0) -> Tensor:
-    r"""The time derivative of a ring of spinors, a discrete form of Manakov's equation.
+def evolve_spinors(
+    psi: Tensor, time: float, *, hopping: float = 1.0, coupling: float = 1.0, substeps: int = 50
+) -> Tensor:
+    r"""A ring of spinors after some time, by the classical Runge-Kutta method of fourth order.
 
     .. math::
         i\,\dot\psi_a = -J\,(\psi_{a-1} + \psi_{a+1}) + g\,|\psi_a|^2\, \psi_a
@@ -17,30 +17,7 @@ def spinor_lattice_rate(psi: Tensor, *, hopping: float = 1.0, coupling: float = 
     (*On the theory of two-dimensional stationary self-focusing of electromagnetic waves*, 1974).
 
     Args:
-        psi: ``(..., n, M)``, complex, without unit.
-        hopping: J.
-        coupling: g.
-
-    Returns:
-        Tensor of the shape and dtype of `psi`.
-
-    Raises:
-        TypeError: if `psi` is not complex.
-    """
-    if not psi.is_complex():
-        raise TypeError(f"psi: got {psi.dtype}, wanted a complex dtype")
-    neighbours = psi.roll(1, dims=-1) + psi.roll(-1, dims=-1)
-    density = (psi * psi.conj()).real.sum(dim=-2, keepdim=True)
-    return -1j * (coupling * density * psi - hopping * neighbours)
-
-
-def evolve_spinors(
-    psi: Tensor, time: float, *, hopping: float = 1.0, coupling: float = 1.0, substeps: int = 50
-) -> Tensor:
-    """The spinors after some time, by the classical Runge-Kutta method of fourth order.
-
-    Args:
-        psi: ``(..., n, M)``, complex; complex128 is advised.
+        psi: ``(..., n, M)``, complex, without unit; complex128 is advised.
         time: in units of 1/J for J = 1.
         hopping: J.
         coupling: g.
@@ -53,10 +30,17 @@ def evolve_spinors(
         TypeError: if `psi` is not complex.
         ValueError: if `substeps` is not positive.
     """
+    if not psi.is_complex():
+        raise TypeError(f"psi: got {psi.dtype}, wanted a complex dtype")
     if substeps < 1:
         raise ValueError(f"substeps: got {substeps}, wanted at least 1")
+
+    def rate(psi: Tensor) -> Tensor:
+        neighbours = psi.roll(1, dims=-1) + psi.roll(-1, dims=-1)
+        density = (psi * psi.conj()).real.sum(dim=-2, keepdim=True)
+        return -1j * (coupling * density * psi - hopping * neighbours)
+
     dt = time / substeps
-    rate = partial(spinor_lattice_rate, hopping=hopping, coupling=coupling)
     for _ in range(substeps):
         k1 = rate(psi)
         k2 = rate(psi + dt / 2 * k1)

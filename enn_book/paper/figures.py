@@ -21,6 +21,8 @@ alone, the second as one averaged over the permutations of the atoms.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +30,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor, float64, linspace
 
+from enn_book.paper.claims import NETWORK, Result, Way
 from enn_book.style import (
     ANALYTIC,
     BLACK,
@@ -299,3 +302,29 @@ def plot_energy(
     Arguments are those of `plot_trajectory`.
     """
     return _plot_series(analytic, predictions, steps=steps, label="energy (eV)", dt=dt)
+
+
+def plot_claims(results: Sequence[Result]) -> Figure:
+    """What was measured for claims about the trained network, over the paper's value or our bound; log axis.
+
+    A row for each claim with an upper bound and each reading of it, a mark for each run and way.
+    """
+    bounded = [r for r in results if r.claim.group == NETWORK and isfinite(r.claim.wanted.at_most)]
+    rows = [(r, reading) for r in bounded for reading in r.readings[Way.PAPER]]
+    figure, axes = new_figure(height=0.6 + 0.5 * len(rows))
+    for way, color, marker in zip(Way, (BLACK, VERMILION, BLUE), "xos", strict=True):
+        marks = [
+            (value / r.claim.wanted.at_most, -row)
+            for row, (r, reading) in enumerate(rows)
+            for value in r.readings[way][reading]
+        ]
+        axes.plot(*zip(*marks, strict=True), marker, color=color, label=way, fillstyle="none", markersize=8)
+    axes.axvline(1, **REMARK)
+    labels = [
+        f"{r.claim.source}: {r.claim.statement.partition(' (')[0]}{f', {reading}' * bool(reading)}"
+        for r, reading in rows
+    ]
+    axes.set_yticks([-row for row in range(len(rows))], [fill(label, 24) for label in labels])
+    axes.set(xscale="log", xlabel="measured / wanted", ylim=(0.5 - len(rows), 0.5))
+    figure.legend(loc="outside upper left", ncols=3, columnspacing=1.0, handletextpad=0.2)
+    return figure

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from enn_book.paper import figures
-from enn_book.paper.experiment import PAPER_RMSD
+from enn_book.paper.claims import PAPER_RMSD
 from enn_lib.argon import ARGON, Configurations, generate_data
 from enn_lib.dynamics import Trajectory, paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
 from enn_lib.evaluation import force_fields, predict

@@ -27,7 +27,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_book.style import Table, number, table
+from enn_book.style import Table, table
 from enn_lib.evaluation import write_metrics
 from enn_lib.runs import load_run
 from enn_lib.storage import load_tensors, read_csv, read_json, save_tensors, write_csv, write_json
@@ -281,13 +281,13 @@ def listing() -> str:
 
     Hours and dates are of the records that have them; a plus says that others have not.
     """
-    lines = [f"{'study':10}{'records':>8}{'hours':>8}  {'last':10}  question"]
+    lines = [f"{'study':13}{'records':>8}{'hours':>8}  {'last':10}  question"]
     for name in study_names():
         records = list(load(name).values())
         seconds = [record.seconds for record in records]
         hours = f"{sum(s or 0 for s in seconds) / 3600:.1f}{'+' * (None in seconds)}"
         last = max(record["provenance"].get("date") or "" for record in records)
-        lines.append(f"{name:10}{len(records):8}{hours:>8}  {last:10}  {find(name).question}")
+        lines.append(f"{name:13}{len(records):8}{hours:>8}  {last:10}  {find(name).question}")
     return "\n".join(lines)
 
 
@@ -300,12 +300,6 @@ def errors_of_runs(records: Records) -> Table:
         rows.append([f"`{name}`", int(record["iteration"]), (record.seconds or 0) / 60, *errors, moved])
     columns = ["run", "iterations", "minutes", "test RMSD (eV/Å)", "the same over S4"]
     return table([*columns, "positions over S4 at step 4,000 (Å)"], rows)
-
-
-def spread(values: Sequence[float], form: Callable[[float], str] = number) -> str:
-    """The least and the largest of some values for a table; one of them where both are written alike."""
-    low, high = form(min(values)), form(max(values))
-    return low if low == high else f"{low} to {high}"
 
 
 def best(records: Iterable[Record], error: str = "validation_rmsd") -> Record:

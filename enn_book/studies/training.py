@@ -1,6 +1,6 @@
 """What trainings of several studies share: a loop that looks at one, and L-BFGS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -99,8 +99,3 @@ def follow(
         if (looks_always or trainer.iteration in logged) and not look():
             break
     return rows
-
-
-def as_rmsd(losses: Sequence[float], force_scale: float) -> list[float]:
-    """Losses (means, without unit) as errors of a force component, in the unit of `force_scale`."""
-    return [force_scale * loss**0.5 for loss in losses]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browser import HTML, PAGES, PHONE, two_frames
+from browser import DESKTOP, HTML, PAGES, PHONE, two_frames
 from bs4 import BeautifulSoup
 from torch import Tensor
 
@@ -289,6 +289,23 @@ def test_without_scripts_a_live_part_says_what_to_look_at_and_a_figure_is_there(
     assert opened.page.locator(f"figure#fig-{figure} img").is_visible()
 
 
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_first_page_is_alive_on_its_first_screen(visit, size):
+    page = visit("book/intro", size=size).page
+    canvas = page.locator("[data-enn=turn] canvas").bounding_box()
+    assert canvas["y"] + canvas["height"] < size[1]
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert page.locator(".enn-widget").evaluate("(element) => element.scrollWidth <= element.clientWidth")
+
+
+def test_on_paper_and_without_scripts_the_first_page_has_a_picture_that_stands_still(visit):
+    still = visit("book/intro").page.locator(".enn-still")
+    assert not still.is_visible()
+    still.page.emulate_media(media="print")
+    assert still.is_visible()
+    assert visit("book/intro", javascript=False).page.locator(".enn-still").is_visible()
+
+
 @every_part
 def test_a_live_part_fits_a_phone(visit, kind):
     opened = visit(f"book/{WHERE[kind]}", size=PHONE)
@@ -318,7 +335,7 @@ def test_in_the_dark_a_live_part_has_no_pale_frame(visit, kind):
     assert ground == "rgba(0, 0, 0, 0)"
 
 
-@pytest.mark.parametrize("page", ["book/forces", "book/dynamics", "book/fire"])
+@pytest.mark.parametrize("page", ["book/intro", "book/forces", "book/dynamics", "book/fire"])
 def test_the_data_of_a_live_part_is_small(page):
     parts = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select(".enn-widget")
     assert 0 < sum(len(str(p)) for p in parts) < 300_000

@@ -73,7 +73,7 @@ def test_it_runs_as_a_module():
     )
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("error: study: got 'luck', wanted one of choices, ")
+    assert result.stderr.startswith("error: study: got 'luck', wanted one of augmentation, ")
     assert result.stderr.count("\n") == 1
 
 
@@ -113,7 +113,7 @@ def test_the_length_of_the_runs_is_taken(toy, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["study", "luck", "--out", "new"], "study: got 'luck', wanted one of choices, "),
+        (["study", "luck", "--out", "new"], "study: got 'luck', wanted one of augmentation, "),
         (["study", "choices"], "--out: got nothing, wanted the folder of the records"),
         (["study", "choices", "--out", "new", "--length", "3"], "length: got 3, wanted none"),
         (["study", "choices", "--out", "file"], "[Errno"),

@@ -1,12 +1,10 @@
 """The files that make the environment agree with each other, and with what the README says."""
 
-import ast
 import re
 import subprocess
 import tomllib
 from importlib import metadata
 from importlib.resources import files
-from itertools import pairwise
 
 import pytest
 import yaml
@@ -201,26 +199,3 @@ def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
     assert done.returncode
     assert "got 'false', wanted Python 3.11 or later" in done.stderr
     assert not (tmp_path / "venv").exists()
-
-
-def constants_with_docstrings():
-    """Module, line and docstring of every constant of both packages that has one."""
-    for module, text in MODULES.items():
-        for before, after in pairwise(ast.parse(text).body):
-            value = getattr(getattr(after, "value", None), "value", None)
-            if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(value, str):
-                yield module, after.lineno, value
-
-
-def test_no_docstring_of_a_constant_begins_with_what_sphinx_takes_for_a_type():
-    """Napoleon reads ``kind: text`` on the first line of it, and the strict build then misses the kind."""
-    found = list(constants_with_docstrings())
-    assert len(found) > 30
-    assert not [entry for entry in found if ": " in entry[2].split("\n")[0]]
-
-
-def test_no_return_value_is_described_by_what_sphinx_takes_for_a_type():
-    """As above: what stands before a colon on the first line of ``Returns:`` would be a type."""
-    found = re.findall(r"^ +Returns:\n +(.*)", "".join(MODULES.values()), re.MULTILINE)
-    assert len(found) > 30
-    assert not [line for line in found if ":" in re.sub("`.*?`", "", line)]

@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 
 from enn_book.lectures.expressiveness import smallest_hidden_norms
-from enn_book.paper.experiment import largest_rise
-from enn_book.studies.study import Columns, Outcome, Records, Study, spread
+from enn_book.paper.claims import largest_rise
+from enn_book.studies.study import Columns, Outcome, Records, Study
 from enn_book.studies.training import Row, follow, make_trainer
-from enn_book.style import Table, percent, table
+from enn_book.style import Table, percent, spread, table
 from enn_lib.argon import generate_data
 from enn_lib.settings import Config
 

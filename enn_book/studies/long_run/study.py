@@ -14,8 +14,8 @@ from torch import Tensor
 from enn_book.lectures.chaos import Watched, deviation_without_amplification, energy_drift
 from enn_book.lectures.diagnostics import TrainingRange
 from enn_book.models.energy import EnergyENN, EnergyForceField
-from enn_book.studies.study import Columns, Outcome, Records, Study, load, module, spread
-from enn_book.style import Table, table
+from enn_book.studies.study import Columns, Outcome, Records, Study, load, module
+from enn_book.style import Table, spread, table
 from enn_lib.argon import ARGON, Scales, generate_data, largest_distance, smallest_distance
 from enn_lib.dynamics import (
     PAPER_POSITIONS,
@@ -98,7 +98,7 @@ def _untrained_energy_model() -> EnergyENN:
 
 
 def train_energy_model(steps: int, n_configurations: int) -> tuple[dict[str, Tensor], Scales]:
-    """Train a small `EnergyENN` for some seconds, as on the page on limits.
+    """Train a small `EnergyENN` for some seconds.
 
     It is repeated to rounding only, which dynamics amplify, so that a record keeps the weights.
 

@@ -52,7 +52,7 @@ def products_per_configuration(widths: Sequence[int] = PAPER_WIDTHS, n: int = 3)
     .. math:: \sum_k c_k \cdot 2 \cdot n \cdot 2 M_k \cdot M_{k+1}
 
     A layer is a product of n rows :math:`[x, e]` with :math:`[W; b]`; its gradient takes two more of that
-    size, by the weights and by what came in. Nobody asks for the gradient by the first layer's input, so
+    size, for the weights and for the input. Nobody asks for the gradient of the first layer's input, so
     :math:`c_k` is 3 but :math:`c_0 = 2`.
     """
     return sum((3 if k else 2) * 2 * n * 2 * m * out for k, (m, out) in enumerate(pairwise(widths)))

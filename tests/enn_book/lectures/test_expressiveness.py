@@ -1,19 +1,25 @@
 """What an equivariant network can represent and what it cannot: span, stabiliser, coefficients, depth."""
 
+import itertools
+import math
 from functools import partial
 
 import pytest
 import torch
-from examples import biased_network, generator, normal
+from examples import biased_network, generator, normal, with_biases
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from enn_book.lectures.activations import DirectionalLeakyReLU, VectorLeakyReLU, VectorReLU
-from enn_book.lectures.expressiveness import coefficients, distance_from_span, smallest_hidden_norms
+from enn_book.lectures.expressiveness import (
+    antisymmetric_share,
+    random_feature_error,
+    smallest_hidden_norms,
+)
 from enn_lib.activations import Gate, Identity, VectorSoftsign
 from enn_lib.groups import TOLERANCES, assert_equivariant, random_unitary
-from enn_lib.layers import DTYPES, squared_length
+from enn_lib.layers import DTYPES
 from enn_lib.network import ENN
 
 dtypes = st.sampled_from(DTYPES)
@@ -59,13 +65,13 @@ def test_one_part_that_is_not_equivariant_spoils_the_whole(broken):
 
 
 def test_the_whole_can_be_equivariant_though_its_parts_are_not():
-    """The converse of the theorem is false: a change of basis and its inverse cancel around a gate."""
-    basis = random_unitary(3, dtype=torch.float64, generator=generator(1))
-    to_basis, back = (lambda x: basis @ x), (lambda x: basis.mT @ x)
-    assert_equivariant(lambda x: back(VectorSoftsign()(to_basis(x))), normal(5, 3, 4))
-    for part in (to_basis, back):
+    """The converse is false: an orthonormal change of basis cancels around a gate, a stretch does not."""
+    basis, x = random_unitary(3, dtype=torch.float64, generator=generator(1)), normal(5, 3, 4)
+    assert_equivariant(lambda x: basis.mT @ VectorSoftsign()(basis @ x), x)
+    stretch = torch.tensor([2.0, 1, 1], dtype=torch.float64).diag()
+    for broken in (lambda x: basis @ x, lambda x: stretch.inverse() @ VectorSoftsign()(stretch @ x)):
         with pytest.raises(AssertionError, match="not equivariant"):
-            assert_equivariant(part, normal(5, 3, 4))
+            assert_equivariant(broken, x)
 
 
 # Span and stabiliser
@@ -85,15 +91,6 @@ def test_outputs_lie_in_the_span_of_the_inputs(net, rank, seed):
     assert outside <= 10 * TOLERANCES[net.dtype] * y.abs().max()
 
 
-def test_a_perceptron_leaves_the_span():
-    """The check can fail: a plain network on the coordinates goes anywhere."""
-    flat = normal(8, 3, 4)
-    flat[:, 2] = 0
-    torch.manual_seed(0)
-    perceptron = nn.Sequential(nn.Flatten(), nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 6)).double()
-    assert distance_from_span(flat, perceptron(flat).reshape(8, 3, 2)).mean() > 0.1
-
-
 @given(dtype=double_dtypes, seed=seeds)
 def test_an_operator_that_leaves_the_inputs_alone_leaves_the_outputs_alone(dtype, seed):
     """f(x) = f(U x) = U f(x) for U in the stabiliser of x."""
@@ -107,44 +104,7 @@ def test_an_operator_that_leaves_the_inputs_alone_leaves_the_outputs_alone(dtype
     torch.testing.assert_close(operator @ net(x), net(x))
 
 
-def test_the_cross_product_lies_wholly_outside_the_span():
-    """SO(3) has no operator but 1 that leaves a plane alone, so that rotations alone allow it."""
-    x = normal(8, 3, 2)
-    distance = distance_from_span(x, torch.linalg.cross(x[..., :1], x[..., 1:], dim=-2))
-    torch.testing.assert_close(distance, torch.ones(8, 1, dtype=torch.float64))
-
-
-@given(n=st.integers(1, 6), m=st.integers(1, 6), dtype=dtypes, seed=seeds)
-def test_the_distance_from_the_span_is_that_of_the_part_outside(n, m, dtype, seed):
-    x, c, w = (normal(*s, dtype=dtype, seed=seed + k) for k, s in enumerate([(n, m), (m, 3), (n, 3)]))
-    assert distance_from_span(x, x @ c).max() <= 10 * TOLERANCES[dtype]
-    if m < n:
-        frame = torch.linalg.qr(x)[0]
-        outside = torch.linalg.vector_norm(w - frame @ (frame.mH @ w), dim=0)
-        expected = outside / torch.linalg.vector_norm(w, dim=0)
-        torch.testing.assert_close(distance_from_span(x, w), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_the_zero_vector_is_in_every_span():
-    assert (distance_from_span(normal(3, 2), torch.zeros(3, 4, dtype=torch.float64)) == 0).all()
-
-
-# Invariant coefficients
-
-
-@given(net=networks(st.lists(sizes, min_size=2, max_size=5), sizes, dtype=double_dtypes), seed=seeds)
-def test_the_network_is_its_inputs_times_coefficients_of_their_inner_products(net, seed):
-    """The same numbers without ever seeing a vector."""
-    x = normal(4, net.n, net.widths[0], dtype=net.dtype, seed=seed)
-    # Where a hidden vector nearly cancels, its length from the Gram matrix loses half of the digits.
-    torch.testing.assert_close(x @ coefficients(net, x.mH @ x), net(x), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_away_from_cancellation_they_agree_to_rounding(dtype):
-    net = biased_network((4, 10, 10, 3), dtype=dtype)
-    x = normal(20, 3, 4, dtype=dtype)
-    torch.testing.assert_close(x @ coefficients(net, x.mH @ x), net(x), rtol=1e-11, atol=1e-11)
+# Coefficients
 
 
 def test_the_same_weights_serve_every_dimension():
@@ -165,69 +125,107 @@ def test_any_equivariant_function_has_invariant_coefficients():
     x = normal(6, 3, 2, dtype=torch.complex128)
     operator = random_unitary(3, generator=generator(1))
     assert_equivariant(f, x)
-    assert distance_from_span(x, f(x)).max() < 1e-10
     before, after = (torch.linalg.pinv(z) @ f(z) for z in (x, operator @ x))
+    torch.testing.assert_close(x @ before, f(x))
     torch.testing.assert_close(after, before)
-
-
-@pytest.mark.parametrize(
-    "activation",
-    [Gate(torch.tanh, squared_length), DirectionalLeakyReLU(5, dtype=torch.float64), nn.Tanh()],
-    ids=["another invariant", "no gate", "no activation of vectors"],
-)
-def test_coefficients_need_gates_of_the_length(activation):
-    with pytest.raises(TypeError, match="wanted a gate of the length"):
-        coefficients(biased_network((4, 5, 3), activation=activation), torch.eye(4, dtype=torch.float64))
-
-
-def test_a_gram_matrix_of_another_size_is_refused():
-    with pytest.raises(ValueError, match=r"gram: got shape \(3, 3\), wanted \(..., 4, 4\)"):
-        coefficients(biased_network((4, 5, 3)), torch.eye(3, dtype=torch.float64))
 
 
 # Depth
 
 
-def antisymmetry(net, x):
-    """The antisymmetric share of the blocks d f / d x_alpha of a network with one output vector."""
-    blocks = torch.func.vmap(torch.func.jacrev(lambda x: net(x)[:, 0]))(x).movedim(-1, 1)
-    return ((blocks - blocks.mT).norm() / (2 * blocks.norm())).item()
+def product(x):
+    """<x1, x2> x3, for vectors (..., n, 3)."""
+    return (x[..., :1] * x[..., 1:2]).sum(dim=-2, keepdim=True) * x[..., 2:]
 
 
-def test_one_hidden_layer_without_input_bias_has_symmetric_jacobians():
-    """Each hidden vector is a gradient field of x a, so it cannot make |x1|^2 x2, whose blocks are not."""
-    net, x = biased_network((3, 20, 1)), normal(10, 3, 3)
-    assert antisymmetry(net, x) > 1e-3
+def one_hidden_layer(**options):
+    """One hidden layer of 20 vectors on three inputs; biases are zero."""
+    return ENN((3, 20, 1), dtype=torch.float64, generator=generator(), **options)
+
+
+def test_one_hidden_layer_without_bias_has_symmetric_jacobians():
+    assert antisymmetric_share(one_hidden_layer(), normal(10, 3, 3)) < 1e-14
+    assert antisymmetric_share(one_hidden_layer(activation=VectorReLU(0.3)), normal(10, 3, 3)) < 1e-14
+
+
+def test_a_bias_of_the_last_layer_changes_nothing():
+    net = one_hidden_layer()
+    nn.init.normal_(net.layers[1].bias, generator=generator(1))
+    assert antisymmetric_share(net, normal(10, 3, 3)) < 1e-14
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        with_biases(one_hidden_layer()),
+        one_hidden_layer(output_activation=VectorSoftsign()),
+        one_hidden_layer(activation=Gate(lambda r: r.flip(-1))),
+        ENN((3, 20, 20, 1), dtype=torch.float64, generator=generator()),
+        product,
+    ],
+    ids=["bias", "a gate at the output", "gates of others' lengths", "two hidden layers", "a product"],
+)
+def test_what_the_theorem_excludes_has_other_jacobians(net):
+    """It needs no bias, one layer, the identity at the output, and gates of a vector's own length."""
+    assert antisymmetric_share(net, normal(10, 3, 3)) > 1e-3
+
+
+def error_of(target, widths, bias=0.0):
+    return random_feature_error(target, widths, bias=bias, n_samples=2000, generator=generator())
+
+
+def test_of_three_vectors_one_hidden_layer_misses_two_thirds_and_two_miss_less():
+    assert 0.65 < error_of(product, (3, 96)) < 0.72
+    assert 0.65 < error_of(product, (3, 96), bias=1.0) < 0.72
+    assert error_of(product, (3, 96, 96)) < 0.6
+
+
+def test_of_two_vectors_one_hidden_layer_misses_nothing_if_it_has_a_bias():
+    def first_twice(x):
+        return product(torch.cat((x, x[..., :1]), dim=-1))
+
+    assert error_of(first_twice, (2, 96)) > 0.35  # the infimum is (2/15)^(1/2) = 0.365
+    assert error_of(first_twice, (2, 96), bias=1.0) < 0.2
+
+
+@given(n=st.integers(2, 5), softening=softenings, seed=seeds)
+def test_a_reflection_hides_the_double_cross_product_from_one_hidden_layer(n, softening, seed):
+    """A neuron's inner product with (u.v) w - (v.w) u changes its sign when v is reflected, bias or not."""
+    net = with_biases(ENN((3, 1, 1), n, softening=softening, dtype=torch.float64, generator=generator(seed)))
+    x = normal(n, 3, seed=seed)
+    u, v, w = x.mT
+
+    def inner(v):
+        x = torch.stack((u, v, w), dim=1)
+        return net(x)[:, 0] @ ((u @ v) * w - (v @ w) * u)
+
     with torch.no_grad():
-        net.layers[0].bias.zero_()
-    assert antisymmetry(net, x) < 1e-14
-    assert antisymmetry(lambda x: squared_length(x[:, :1]) * x[:, 1:2], x) > 0.1
+        y = net.layers[0](torch.stack((u, torch.zeros_like(v), w), dim=1))[:, 0]  # without the part along v
+        d = (y @ w) * u - (y @ u) * w
+        torch.testing.assert_close(inner(v - 2 * (v @ d) / (d @ d) * d), -inner(v), rtol=1e-6, atol=1e-9)
 
 
-def test_two_hidden_layers_without_bias_have_not():
-    net = ENN((3, 20, 20, 1), dtype=torch.float64, generator=generator())
-    assert antisymmetry(net, normal(10, 3, 3)) > 1e-3
+@pytest.mark.parametrize("m", [1, 2])
+def test_the_average_over_signs_makes_every_product_of_inner_products(m):
+    """The step of the proof by which |u|^(2m) u, which one activation makes, multiplies inner products."""
+    v = normal(4, 2 * m + 1)
+    average, wanted = torch.zeros(2, 4, dtype=torch.float64)
+    for s in itertools.product((1.0, -1.0), repeat=2 * m + 1):
+        u = v @ torch.tensor(s, dtype=v.dtype)
+        average += math.prod(s) * u.norm() ** (2 * m) * u / 2 ** (2 * m + 1)
+    for p in itertools.permutations(range(2 * m + 1)):
+        wanted += math.prod(v[:, i] @ v[:, j] for i, j in zip(p[1::2], p[2::2], strict=True)) * v[:, p[0]]
+    torch.testing.assert_close(average, wanted)
 
 
-def derivative(field, p, q):
-    """The coefficient of t in field(p + t q): the real derivative, or Wirtinger's by a complex t."""
-    step = 1e-5
-
-    def along(direction):
-        return (field(p + step * direction) - field(p - step * direction)) / (2 * step)
-
-    return (along(q) - 1j * along(1j * q)) / 2 if p.is_complex() else along(q)
-
-
-@given(n=sizes, dtype=double_dtypes, seed=seeds)
-def test_the_step_of_the_proof_that_multiplies_a_vector_by_the_length_of_another(n, dtype, seed):
-    """|p|^4 q is a combination of derivatives of |v|^2 v and |v|^4 v, which one activation can make."""
-    p, q = (nn.functional.normalize(normal(n, 1, dtype=dtype, seed=seed + k), dim=0) for k in (0, 1))
-    p = 1.5 * p
-    r = torch.linalg.vector_norm(p)
-    cubic = derivative(lambda v: squared_length(v) * v, r * p, q)
-    quintic = derivative(lambda v: squared_length(v) ** 2 * v, p, q)
-    torch.testing.assert_close(2 * cubic - quintic, r**4 * q, rtol=1e-7, atol=1e-7)
+def test_with_phases_in_place_of_signs_the_same_holds_for_complex_vectors():
+    v = normal(4, 3, dtype=torch.complex128)
+    average = torch.zeros(4, dtype=torch.complex128)
+    for s in map(torch.tensor, itertools.product((1, 1j, -1, -1j), repeat=3)):
+        u = v @ s.to(v.dtype)
+        average += s[0].conj() * s[1].conj() * s[2] * u.norm() ** 2 * u / 64
+    inner = v.mH @ v
+    torch.testing.assert_close(average, inner[2, 0] * v[:, 1] + inner[2, 1] * v[:, 0])
 
 
 def test_the_smallest_norm_is_that_of_the_vectors_that_enter_the_later_layers():

@@ -1,4 +1,4 @@
-"""The lattice of spinors: symmetric under U(n), and under nothing larger."""
+"""The ring of spinors: symmetric under U(n) and the moves of the ring, and not under O(2 n)."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from examples import biased_network, normal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enn_book.lectures.spinors import as_complex, as_real, evolve_spinors, spinor_lattice_rate
+from enn_book.lectures.spinors import as_complex, as_real, evolve_spinors
 from enn_lib.groups import assert_equivariant, random_unitary
 from enn_lib.network import ENN
 
@@ -28,6 +28,12 @@ def test_the_evolution_does_not_commute_with_every_orthogonal_operator_of_the_re
     """O(2 n) contains U(n) and more: the lattice has the smaller symmetry."""
     with pytest.raises(AssertionError, match="not equivariant"):
         assert_equivariant(lambda x: as_real(evolve(as_complex(x))), as_real(spinors(3, n, 4)), group="O")
+
+
+def test_the_evolution_commutes_with_the_moves_of_the_ring():
+    psi = spinors(3, 2, 5)
+    torch.testing.assert_close(evolve(psi.roll(1, -1)), evolve(psi).roll(1, -1))
+    torch.testing.assert_close(evolve(psi.flip(-1)), evolve(psi).flip(-1))
 
 
 @ORDERS
@@ -85,7 +91,7 @@ def test_the_integrator_is_of_fourth_order():
 
 def test_bad_spinors_are_named():
     with pytest.raises(TypeError, match=r"psi: got torch.float32"):
-        spinor_lattice_rate(torch.ones(2, 3))
+        evolve_spinors(torch.ones(2, 3), 1.0)
     with pytest.raises(ValueError, match="substeps: got 0"):
         evolve_spinors(spinors(2, 3), 1.0, substeps=0)
     with pytest.raises(ValueError, match=r"x: got shape \(3, 2\)"):

@@ -7,6 +7,7 @@ import torch
 from examples import normal
 
 from enn_book.paper import figures
+from enn_book.paper.claims import NETWORK, Bound, Claim, Result, Way
 from enn_lib.argon import ARGON
 
 HISTORY = {
@@ -21,6 +22,8 @@ BINS = [
     {"from": 3.0, "to": 3.4, "n": 0, "rmsd_component": None},
     {"from": 3.4, "to": None, "n": 7, "rmsd_component": 0.001},
 ]
+CLAIM = Claim(NETWORK, "Fig. 3", "an error (eV/Å)", "forces", Bound(at_most=2.0), lambda _: iter(()))
+RESULTS = [Result(CLAIM, {way: {"": [1.0, 4.0]} for way in Way}, is_finished=False)]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,7 @@ def every_figure():
         "plot_trajectory": figures.plot_trajectory(RMSD["network"], RMSD, steps=(15, 40)),
         "plot_energy_rmsd": figures.plot_energy_rmsd(RMSD, steps=(40,)),
         "plot_energy": figures.plot_energy(RMSD["network"], RMSD, steps=(40,)),
+        "plot_claims": figures.plot_claims(RESULTS),
     }
 
 
@@ -124,3 +128,9 @@ def test_the_step_becomes_time_when_a_step_is_not_1_fs():
     axes = figures.plot_trajectory(RMSD["network"], RMSD, dt=2.0).axes[0]
     assert axes.get_xlabel() == "time (fs)"
     assert line(axes, "analytic").get_xdata()[-1] == 100
+
+
+def test_a_claim_is_drawn_in_units_of_what_is_wanted(every_figure):
+    (axes,) = every_figure["plot_claims"].axes
+    assert all(list(line(axes, way).get_xdata()) == [0.5, 2.0] for way in Way)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Fig. 3: an error"]

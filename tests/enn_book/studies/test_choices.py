@@ -4,14 +4,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from enn_book.studies.choices.figures import plot_choices, plot_gap, plot_plane
 from enn_book.studies.choices.study import BASE, CHOICES, COLUMNS, GENERALISATION, run_variation, variation
 from enn_book.studies.study import load
-from enn_book.studies.training import as_rmsd
 from enn_lib import load_run
 
 SMALL = {"n_configurations": 200, "batch_size": 30, "iterations": 40, "compile": False}
-FLAT = {column: [0.25, 0.16] for column in COLUMNS}
 
 
 @pytest.mark.parametrize("name", [name for name in CHOICES if name != "base"])
@@ -86,30 +83,3 @@ def test_the_verdict_of_the_readme_holds():
     gradients = load_run("reference").history["gradient_evaluations"][-1]
     assert gradients / last["base"]["gradient_evaluations"] == pytest.approx(60, abs=3)
     assert loss["adam-0.003"] > loss["adam-0.01"] > 5 * loss["base"]
-
-
-def test_an_error_is_the_scale_times_the_root_of_the_loss():
-    assert as_rmsd([0.25, 0.04], 2.0) == pytest.approx([1.0, 0.4])
-
-
-def test_choices_are_drawn_in_the_order_of_their_errors():
-    worse = {column: [0.25, 0.2] for column in COLUMNS}
-    (axes,) = plot_choices({"base": FLAT, "worse": worse}, 0.1, level=0.01).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["worse", "base"]
-
-
-def test_a_base_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="base: got 'base', wanted one of a-1"):
-        plot_choices({"a-1": FLAT}, 0.1)
-
-
-def test_the_gap_has_a_curve_of_training_and_one_of_validation_for_each_family():
-    (axes,) = plot_gap({"literal": {1000: FLAT, 3000: FLAT}, "relabelled": {1000: FLAT}}, 0.1).axes
-    assert len(axes.lines) == 4
-    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.04, 0.04])
-
-
-def test_in_the_plane_a_loss_of_one_or_more_is_left_out():
-    history = {"training_loss": [1.2, 0.25], "validation_loss": [1.3, 0.36]}
-    (axes,) = plot_plane({"one": history}, 1.0).axes
-    assert list(axes.lines[0].get_xdata()) == pytest.approx([0.5])

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from enn_book.studies.drawing import study as drawing
-from enn_book.studies.drawing.figures import plot_drawing
 from enn_book.studies.drawing.study import BASE, COLUMNS, EDGES, SEEDS, by_size, drawn, run_one
 from enn_book.studies.study import load
 from enn_lib.argon import ARGON, generate_data
@@ -111,12 +110,3 @@ def test_what_the_readme_says_of_its_size_holds(shipped):
     gradients = BASE.iterations * BASE.batch_size
     assert gradients == 5_000_000
     assert reference.history["gradient_evaluations"][-1] == 45 * gradients
-
-
-def test_the_figure_has_a_line_and_a_mark_for_all_configurations_for_each_power():
-    table = {"from": [0, 5.5, 0], "to": [5.5, float("inf"), float("inf")], "s4_average": [0.1, 0.2, 0.15]}
-    (axes,) = plot_drawing({0.0: {0: table}, 6.0: {0: table, 1: table}}).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["$p$ = 0", "$p$ = 6"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["below 5.5", "above 5.5", "all"]
-    assert list(axes.lines[0].get_ydata()) == [0.1, 0.2]
-    assert list(axes.lines[1].get_ydata()) == [0.15]

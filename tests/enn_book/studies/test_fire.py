@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from enn_book.paper.experiment import EVEN_RISE, largest_rise
+from enn_book.paper.claims import EVEN_RISE, largest_rise
 from enn_book.studies.fire import study as fire
 from enn_book.studies.fire.figures import plot_readings
 from enn_book.studies.fire.study import COLUMNS, READINGS, RECOMMENDED, by_reading, descend, reading

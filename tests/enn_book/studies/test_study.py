@@ -96,7 +96,7 @@ def test_the_best_of_some_records_is_no_diverged_one(tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="study: got 'luck', wanted one of choices"):
+    with pytest.raises(ValueError, match="study: got 'luck', wanted one of augmentation"):
         find("luck")
     with pytest.raises(FileNotFoundError, match="got no records, wanted those of the study choices"):
         load("choices", tmp_path)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from enn_book.paper.experiment import largest_rise
+from enn_book.paper.claims import largest_rise
 from enn_book.studies.minutes.study import STUDY as MINUTES
 from enn_book.studies.study import load
 from enn_lib import load_run

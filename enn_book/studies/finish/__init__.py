@@ -1,1 +1,0 @@
-"""A second-order finish of trained weights."""

@@ -1,0 +1,1 @@
+"""The dynamics from ten sets of velocities."""
