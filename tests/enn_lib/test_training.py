@@ -170,8 +170,10 @@ def test_fewer_configurations_are_the_first_ones(small_config, data):
     assert few._batch()[0].equal(data.train.inputs(data.scales)[:10])
 
 
-def test_configurations_are_drawn_by_a_power_of_their_largest_distance(small_config, data):
-    trainer = make_trainer(small_config, n_train=20, batch_size=20, relabel=False, sampling_power=4.0)
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_share_of_a_batch_is_drawn_by_a_power_of_the_largest_distance(small_config, data, share):
+    settings = {"relabel": False, "sampling_power": 4.0, "sampling_share": share}
+    trainer = make_trainer(small_config, n_train=20, batch_size=20, **settings)
     chances = torch.cdist(*2 * [data.train.positions[:20]]).amax(dim=(-1, -2)) ** -4
     inputs = data.train.inputs(data.scales)[:20].flatten(1)
     counts = torch.zeros(20)
@@ -180,9 +182,8 @@ def test_configurations_are_drawn_by_a_power_of_their_largest_distance(small_con
         counts += (drawn.unsqueeze(1) == inputs).all(dim=-1).sum(dim=0)
         trainer.iteration += 1
     assert counts.sum() == 20_000
-    expected = 20_000 * chances / chances.sum()
-    assert (expected.max() / expected.min()) > 5
-    # Poisson's standard deviation, five times
+    expected = 20_000 * (share * chances / chances.sum() + (1 - share) / 20)
+    assert (expected.max() / expected.min()) > 2  # five times Poisson's standard deviation are seen below
     assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
 
 
