@@ -1,9 +1,10 @@
-"""What trainings of several studies share: a loop that looks at one, and L-BFGS."""
+"""What trainings of several studies share: a loop that looks at one, L-BFGS, and random orientations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from enn_lib.argon import ArgonData, generate_data
 from enn_lib.training import Config, Trainer, logged_iterations
@@ -99,3 +100,12 @@ def follow(
         if (looks_always or trainer.iteration in logged) and not look():
             break
     return rows
+
+
+def random_orthogonal(count: int, generator: torch.Generator) -> Tensor:
+    """Haar-random members of O(3), ``(count, 3, 3)``, float32.
+
+    The same construction as `enn_lib.groups.random_unitary`, for many at once.
+    """
+    q, r = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator))
+    return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from enn_book.lectures.operations import count_operations
 from enn_book.models.edges import mlp
 from enn_book.studies.study import Outcome, Record, Records, Study
+from enn_book.studies.training import random_orthogonal
 from enn_book.style import Table, spread, table
 from enn_lib import ENN
 from enn_lib.activations import VectorSoftsign
@@ -87,12 +88,6 @@ def three_atoms(sizes: Sequence[int], seed: int) -> tuple[list[tuple[Tensor, Ten
     length_scale, force_scale = (part[: sizes[0]].std().item() for part in (x, t))
     x, t = (x / length_scale).float(), (t / force_scale).float()
     return list(zip(x.split(list(sizes)), t.split(list(sizes)), strict=True)), force_scale
-
-
-def random_orthogonal(count: int, generator: torch.Generator) -> Tensor:
-    """Haar-random members of O(3), ``(count, 3, 3)``, as `enn_lib.groups.random_unitary` draws one."""
-    q, r = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator))
-    return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
 class Turned(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from enn_book.models.catalogue import PEERS, PeerForceField, build_peer
 from enn_book.studies.study import Outcome, Record, Records, Study, load
 from enn_book.studies.timed import Comparison, TimedConfig, equivariance_errors, errors, mean_error, train_for
+from enn_book.studies.training import random_orthogonal
 from enn_book.style import Table, table
 from enn_lib.argon import Configurations, Scales, generate_data
 from enn_lib.evaluation import rmsd
@@ -48,15 +49,6 @@ class PeerConfig(TimedConfig):
 
     n_train: int = SIZES[-1]
     n_configurations: int = 100_000
-
-
-def random_orthogonal(count: int, generator: torch.Generator) -> Tensor:
-    """Haar-random members of O(3), ``(count, 3, 3)``, float32.
-
-    The same construction as `enn_lib.groups.random_unitary`, for many at once.
-    """
-    q, r = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator))
-    return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
 def augmented(

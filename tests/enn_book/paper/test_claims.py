@@ -7,6 +7,8 @@ import pytest
 
 from enn_book.paper.claims import (
     CLAIMS,
+    NETWORK,
+    PAPER_ITERATIONS,
     SYSTEM,
     Bound,
     Claim,
@@ -24,11 +26,9 @@ from enn_lib.runs import load_run
 PAPER, TRAINED, AVERAGED = Way
 
 
-def claim(needs_the_end=False):
+def claim(group=SYSTEM):
     """One that wants at most 1."""
-    return Claim(
-        SYSTEM, "Fig. 0", "a statement", "argon", Bound(at_most=1), lambda _: iter(()), needs_the_end
-    )
+    return Claim(group, "Fig. 0", "a statement", "argon", Bound(at_most=1), lambda _: iter(()))
 
 
 def measure(source, words, evidence):
@@ -67,7 +67,7 @@ def test_a_claim_is_reproduced_if_it_holds_under_all_readings_and_for_all_runs(r
 
 @pytest.mark.parametrize("values", [{"": [1.5]}, {"a": [0.5], "b": [1.5]}])
 def test_a_training_stopped_early_may_confirm_and_cannot_refute_what_is_said_of_its_end(values):
-    result = Result(claim(needs_the_end=True), dict.fromkeys(Way, values), is_finished=False)
+    result = Result(claim(NETWORK), dict.fromkeys(Way, values), is_finished=False)
     assert result.verdict() is Verdict.NOT_TESTED
     assert Verdict.NOT_TESTED not in {result.verdict(TRAINED), replace(result, is_finished=True).verdict()}
     assert replace(result, readings={PAPER: {"": [0.5]}}).verdict() is Verdict.REPRODUCED
@@ -158,7 +158,14 @@ def test_forces_without_their_potential_do_not_conserve_the_energy(evidence, mon
 def test_stored_metrics_are_used_only_for_the_steps_they_are_about(evidence):
     run = replace(evidence.references[0], metrics={"dynamics": {"network": {"steps": [10, 20]}}})
     assert evidence.metrics(run) is run.metrics
-    assert replace(evidence, steps=(5, 15)).metrics(run)["dynamics"]["network"]["steps"] == [5, 15]
+    other = replace(evidence, steps=(5, 15))
+    assert other.metrics(run)["dynamics"]["network"]["steps"] == [5, 15]
+    assert other.metrics(run) is other.metrics(run), "measured once"
+
+
+def test_the_paper_s_training_is_finished_after_its_ten_million_iterations(evidence):
+    for done in (PAPER_ITERATIONS - 1, PAPER_ITERATIONS):
+        assert changed(evidence, history={"iteration": [done]}).is_finished == (done == PAPER_ITERATIONS)
 
 
 def test_steps_that_do_not_rise_are_refused(evidence):
