@@ -1,15 +1,16 @@
 """The command line of the library: ``python -m enn_lib --help`` lists what it can do."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from enn_lib.distributed import is_first_process, join
-from enn_lib.evaluation import write_metrics
+from enn_lib.evaluation import evaluate
 from enn_lib.export import export_run
 from enn_lib.runs import load_run, run_folder, shipped_runs
 from enn_lib.settings import Config
-from enn_lib.storage import read_json
+from enn_lib.storage import read_json, write_json
 from enn_lib.training import train
 
 
@@ -38,14 +39,15 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{arguments.out}: {trainer.iteration} of {config.iterations} iterations in {trainer.seconds:.0f} s"
     )
     if done:
-        print(f"next: python -m enn_lib evaluate {arguments.out}")
+        print(f"next: python -m enn_lib evaluate {shlex.quote(str(arguments.out))}")
     else:
         print("the same command goes on from here")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    """Write metrics.json and print the headline."""
-    metrics = write_metrics(load_run(arguments.run))
+    """Print the headline and write metrics.json."""
+    run = load_run(arguments.run)
+    metrics = evaluate(run)
     for name, errors in metrics["test"].items():
         dynamics = metrics["dynamics"][name]
         print(
@@ -53,6 +55,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             f"{errors['rmsd_vector']:.3g} per vector; after {dynamics['steps'][-1]} fs "
             f"{dynamics['rmsd_positions'][-1]:.3g} Å, {dynamics['rmsd_energy'][-1]:.3g} eV"
         )
+    write_json(run.path / "metrics.json", metrics)  # last, as the run may lie where nothing can be written
 
 
 def _runs(arguments: argparse.Namespace) -> None:
@@ -144,6 +147,9 @@ def run(top: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         if is_first_process():
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

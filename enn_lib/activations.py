@@ -23,7 +23,7 @@ class VectorActivation(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Multiply each vector of ``(..., n, M)`` by its gate."""
-        return u * self.gate(u)
+        return (u * self.gate(u)).to(u.dtype)
 
 
 class Gate(VectorActivation):

@@ -3,6 +3,7 @@
 Units: Å for lengths, eV for energies, eV/Å for forces.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -16,6 +17,14 @@ PAIRS = tuple(combinations(range(N_ATOMS), 2))
 """The pairs (i, j) in the order 12, 13, 14, 23, 24, 34 of Eq. 41 (counted from zero)."""
 
 
+def is_true(condition: Tensor) -> bool:
+    """Whether a check holds; yes where values cannot be looked at (in an export, in vmap, on "meta")."""
+    try:
+        return torch.compiler.is_exporting() or bool(condition)
+    except RuntimeError:
+        return True
+
+
 def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
     """Raise ValueError unless `positions` are finite and of shape ``(..., atoms, 3)``."""
     wanted = "atoms" if n_atoms is None else n_atoms
@@ -23,9 +32,7 @@ def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
         raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {wanted}, 3)")
     if not positions.is_floating_point():
         raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
-    if torch.compiler.is_exporting():  # which cannot look at values
-        return
-    if not positions.isfinite().all():
+    if not is_true(positions.isfinite().all()):
         bad = (~positions.isfinite()).sum().item()
         raise ValueError(f"positions: got {bad} entries that are NaN or infinite, wanted finite ones (Å)")
 
@@ -52,10 +59,10 @@ class LennardJones:
     def _pairs(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Indices i < j, the vectors r_j - r_i and the squared distances of all pairs."""
         check_positions(positions)
-        i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+        i, j = _pair_indices(positions)
         vectors = positions[..., j, :] - positions[..., i, :]
         squared = (vectors * vectors).sum(dim=-1)
-        if (squared == 0).any():
+        if not is_true((squared != 0).all()):
             *_, pair = (squared == 0).nonzero()[0].tolist()
             raise ValueError(
                 f"positions: atoms {i[pair].item()} and {j[pair].item()} coincide, wanted distinct positions"
@@ -198,9 +205,15 @@ def sample_positions(
     return torch.cat(accepted)[:n_configurations].clone()
 
 
+def _pair_indices(positions: Tensor) -> Tensor:
+    """Of all pairs i < j of the atoms, ``(2, atoms (atoms - 1) / 2)``."""
+    n_atoms = positions.shape[-2]
+    return torch.triu_indices(n_atoms, n_atoms, offset=1, device=positions.device)
+
+
 def pair_distances(positions: Tensor) -> Tensor:
     """The distances, Å, of all pairs i < j: ``(..., atoms, n)`` -> ``(..., atoms (atoms - 1) / 2)``."""
-    i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
+    i, j = _pair_indices(positions)
     return (positions[..., j, :] - positions[..., i, :]).square().sum(dim=-1).sqrt()
 
 
@@ -222,7 +235,6 @@ def scales_of(configurations: Configurations) -> Scales:
     )
 
 
-@cache
 def generate_data(n_configurations: int = 100_000, seed: int = 2208) -> ArgonData:
     """The data of sec. 4.1: positions, forces, scales, and the split into 60, 20 and 20 %.
 
@@ -234,6 +246,11 @@ def generate_data(n_configurations: int = 100_000, seed: int = 2208) -> ArgonDat
         n_configurations: 100,000 in the paper; at least 5.
         seed: of the positions.
     """
+    return deepcopy(_generate(n_configurations, seed))  # the caller may change what it gets
+
+
+@cache
+def _generate(n_configurations: int, seed: int) -> ArgonData:
     if n_configurations < 5:
         raise ValueError(f"n_configurations: got {n_configurations}, wanted at least 5, to split 60/20/20")
     positions = sample_positions(n_configurations, seed)

@@ -5,8 +5,11 @@ from pathlib import Path
 import torch
 
 try:
+    from ase import units
     from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+    from ase.md.md import MolecularDynamics
     from ase.optimize.optimize import Optimizer
+    from ase.parallel import world
 except ImportError as error:
     raise ImportError(f"enn_lib.calculator wants ASE: pip install 'enn-lib[ase]' ({error})") from error
 
@@ -22,9 +25,9 @@ class ENNCalculator(Calculator):
     .. math:: \mathbf F = \mathrm{ENN}(\{\mathbf r_{ij}\})
 
     The paper's network gives forces and no energy, and none is made up: asking for one raises
-    `PropertyNotImplementedError`. ASE's dynamics need forces only. So do its optimisers without a line
-    search (FIRE, BFGS, MDMin), but for the energy they write into their logs: `forces_only` leaves that
-    out. A force field with an ``energy`` of its own, such as `LennardJones`, gives it.
+    `PropertyNotImplementedError`. ASE's dynamics, and its optimisers without a line search (FIRE, BFGS,
+    MDMin), need forces only, but for the energy they write into their logs: `forces_only` leaves that out.
+    A force field with an ``energy`` of its own, such as `LennardJones`, gives it.
 
     Attributes:
         force_field: where the forces come from, eV/Å at positions in Å.
@@ -73,7 +76,7 @@ class ENNCalculator(Calculator):
         self.n_atoms = n_atoms
         if hasattr(source, "energy"):
             # Shadows the attribute of the class: what can be computed depends on the force field.
-            self.implemented_properties = ["energy", "forces"]
+            self.implemented_properties = ["energy", "free_energy", "forces"]
 
     def get_property(self, name, atoms=None, allow_calculation=True):
         """A property by its ASE name.
@@ -84,7 +87,8 @@ class ENNCalculator(Calculator):
         if name in ("energy", "free_energy") and "energy" not in self.implemented_properties:
             raise PropertyNotImplementedError(
                 f"energy: {type(self.force_field).__name__} predicts forces directly and has no energy; use "
-                "enn_lib.calculator.forces_only(FIRE) to relax, or a force field made from an energy"
+                "enn_lib.calculator.forces_only(FIRE) to relax, forces_only(VelocityVerlet) for dynamics "
+                "with a log, and a force field made from an energy for what needs one, as elastic bands do"
             )
         return super().get_property(name, atoms, allow_calculation)
 
@@ -112,25 +116,42 @@ class ENNCalculator(Calculator):
         positions = torch.from_numpy(atoms.get_positions())
         self.results = {"forces": self.force_field.forces(positions).numpy()}
         if energy := getattr(self.force_field, "energy", None):
-            self.results["energy"] = float(energy(positions))
+            # There are no electrons whose entropy would make the two differ.
+            self.results["energy"] = self.results["free_energy"] = float(energy(positions))
 
 
-def forces_only(optimiser: type[Optimizer]) -> type[Optimizer]:
-    """An ASE optimiser that never asks for an energy: ``forces_only(FIRE)(atoms).run(fmax=0.001)``.
+def forces_only(driver: type) -> type:
+    """ASE's optimiser or dynamics without energies: ``forces_only(FIRE)(atoms).run(fmax=0.001)``.
 
-    ASE's own read the energy at every step, for the log, even when there is no log to write.
+    ASE's own read the energy for the log; an optimiser at every step, even when there is no log to write.
 
     Args:
-        optimiser: a class that moves by forces alone, such as FIRE, BFGS or MDMin.
+        driver: a class that moves by forces alone, such as FIRE, BFGS, MDMin, VelocityVerlet or Langevin.
 
     Returns:
-        A subclass whose log has the step and the largest force, eV/Å.
-    """
+        A subclass whose log has the step and the largest force, eV/Å, or for dynamics the time, ps, and the
+        temperature, K.
 
-    class ForcesOnly(optimiser):  # type: ignore[misc, valid-type]
+    Raises:
+        TypeError: if it is neither an optimiser nor dynamics of ASE.
+    """
+    if not (isinstance(driver, type) and issubclass(driver, (Optimizer, MolecularDynamics))):
+        raise TypeError(f"driver: got {driver!r}, wanted an optimiser or dynamics of ASE")
+
+    class ForcesOnly(driver):
         def log(self, gradient):
             if self.logfile is not None:
                 largest = self.optimizable.gradient_norm(gradient)
-                self.logfile.write(f"{optimiser.__name__} {self.nsteps:5d} {largest:12.6f}\n")
+                self.logfile.write(f"{driver.__name__} {self.nsteps:5d} {largest:12.6f}\n")
 
-    return ForcesOnly
+    class ForcesOnlyDynamics(driver):
+        def __init__(self, atoms, *arguments, logfile=None, loginterval=1, **settings):
+            super().__init__(atoms, *arguments, loginterval=loginterval, **settings)
+            if logfile is not None:
+                self.attach(self._log, loginterval, self.openfile(file=logfile, comm=world))
+
+        def _log(self, file):
+            picoseconds = self.get_time() / (1000 * units.fs)
+            file.write(f"{picoseconds:12.4f} {self.atoms.get_temperature():10.3f}\n")
+
+    return ForcesOnly if issubclass(driver, Optimizer) else ForcesOnlyDynamics

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from enn_lib.argon import ARGON, ARGON_MASS, BOLTZMANN, LennardJones, check_positions
+from enn_lib.argon import ARGON, ARGON_MASS, BOLTZMANN, LennardJones, check_positions, is_true
 from enn_lib.force_field import ForceField
 
 ACCELERATION = 0.009648533290731906
@@ -115,6 +115,8 @@ def simulate(
 ) -> Trajectory:
     """Integrate Newton's equations for a batch of samples.
 
+    Differentiable in the start, where that requires a gradient.
+
     Args:
         force_field: gives the forces, eV/Å.
         positions: Å, ``(samples, atoms, 3)``; float64 is advised.
@@ -137,7 +139,7 @@ def simulate(
             f"positions, velocities: got {tuple(positions.shape)} {positions.dtype} and "
             f"{tuple(velocities.shape)} {velocities.dtype}, wanted (samples, atoms, 3) of one dtype"
         )
-    if not velocities.isfinite().all():
+    if not is_true(velocities.isfinite().all()):
         bad = (~velocities.isfinite()).sum().item()
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
     if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
@@ -164,33 +166,41 @@ def thermal_velocities(
     n_atoms: int = 4,
     *,
     temperature: float = 10.0,
-    mass: float = ARGON_MASS,
+    mass: float | Tensor = ARGON_MASS,
     seed: int = 0,
 ) -> Tensor:
     """Random velocities whose kinetic energy corresponds to a temperature.
 
-    Each component is Gaussian; the velocity of the centre of mass is subtracted, so that the net
-    momentum is zero; all velocities of a sample are then scaled so that its kinetic energy is exactly
-    (3 n_atoms / 2) k_B T, the convention of ASE's ``get_temperature``. The net angular momentum is
-    left as drawn.
+    Each component is Gaussian, with a variance inverse to the mass; the velocity of the centre of mass is
+    subtracted, so that the net momentum is zero; all velocities of a sample are then scaled so that its
+    kinetic energy is exactly (3 n_atoms / 2) k_B T, the convention of ASE's ``get_temperature``. The net
+    angular momentum is left as drawn.
 
     Args:
         n_samples: how many samples, at least 1.
         n_atoms: at least 2.
         temperature: K, at least 0.
-        mass: of every atom, u.
+        mass: of every atom, u; a tensor ``(n_atoms,)`` where they differ.
         seed: of NumPy's PCG64.
 
     Returns:
         Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
     """
-    if n_samples < 1 or n_atoms < 2 or not temperature >= 0 or not mass > 0:
+    is_positive = torch.as_tensor(mass).gt(0).all()
+    if n_samples < 1 or n_atoms < 2 or not temperature >= 0 or not is_positive:
         raise ValueError(
             f"n_samples, n_atoms, temperature, mass: got {n_samples}, {n_atoms}, {temperature}, {mass}, "
             "wanted at least 1, at least 2, at least 0 K, and positive"
         )
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
-    velocities = velocities - velocities.mean(dim=1, keepdim=True)
+    if isinstance(mass, Tensor):
+        if mass.shape != (n_atoms,):
+            raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({n_atoms},), one an atom")
+        column = mass.to(velocities).unsqueeze(-1)
+        velocities = velocities / column.sqrt()
+        velocities = velocities - (column * velocities).sum(dim=1, keepdim=True) / column.sum()
+    else:
+        velocities = velocities - velocities.mean(dim=1, keepdim=True)
     wanted = 1.5 * n_atoms * BOLTZMANN * temperature
     return velocities * (wanted / kinetic_energy(velocities, mass)).sqrt()[:, None, None]
 

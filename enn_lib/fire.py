@@ -35,13 +35,15 @@ class FIRE(torch.optim.Optimizer):
       before it is raised, and no adaptation happens in the very first step. ASE also cuts a step
       longer than ``maxstep``; we do not.
 
-    All scalars live in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``), all
-    velocities in ``state``, so ``state_dict`` continues a run bit for bit.
+    All scalars live in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``), all velocities
+    in ``state``, so ``state_dict`` continues a run bit for bit. The largest time step is there as ``lr``, so
+    that torch's schedulers can change it.
 
     Args:
         params: an iterable of real parameters; one group only, because dt, alpha, N and P are one for all.
         dt: the first time step; without unit, like all that follows.
         dt_max: the largest time step.
+        dt_min: the smallest, from which it can still recover.
         mass: the pseudo mass m.
         n_min: N_min, the positive steps to wait for before dt grows.
         f_inc: the factor by which dt grows.
@@ -67,10 +69,13 @@ class FIRE(torch.optim.Optimizer):
         alpha_start: float = 0.1,
         f_alpha: float = 0.99,
         order: Order = "appendix",
+        *,
+        dt_min: float = 1e-12,
     ):
         ranges = {
             "dt": (dt, dt > 0, "positive"),
             "dt_max": (dt_max, dt_max >= dt, f"at least dt = {dt}"),
+            "dt_min": (dt_min, 0 < dt_min <= dt, f"positive and at most dt = {dt}"),
             "mass": (mass, mass > 0, "positive"),
             "n_min": (n_min, n_min >= 0, "at least 0"),
             "f_inc": (f_inc, f_inc >= 1, "at least 1"),
@@ -83,24 +88,43 @@ class FIRE(torch.optim.Optimizer):
             if not is_good:
                 raise ValueError(f"{name}: got {value!r}, wanted a value that is {wanted}")
         settings = {name: value for name, (value, _, _) in ranges.items()}
+        settings["lr"] = settings.pop("dt_max")
         super().__init__(params, settings | {"alpha": alpha_start, "n_positive": 0, "power": 0.0})
-        if len(self.param_groups) != 1:
-            raise ValueError(f"params: got {len(self.param_groups)} groups, wanted one")
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Take the one group of parameters; torch calls this.
+
+        Raises:
+            ValueError: if there is one already.
+            TypeError: if a parameter is complex.
+        """
+        if self.param_groups:
+            raise ValueError("params: got a second group, wanted one, as dt, alpha, N and P are one for all")
+        super().add_param_group(param_group)
         for p in self.param_groups[0]["params"]:
             if p.is_complex():
                 raise TypeError(f"params: got {p.dtype}, wanted real parameters")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Do one turn of Appendix A and return the loss at the parameters before it.
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """Do one turn of Appendix A.
 
         Args:
-            closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss.
+            closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss; None if
+                the gradients are there already.
+
+        Returns:
+            The loss at the parameters before the step; None without a closure.
         """
-        with torch.enable_grad():
-            loss = closure()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         group = self.param_groups[0]
         params = [p for p in group["params"] if p.grad is not None]
+        if not params:
+            return loss
+        group["dt"] = max(min(group["dt"], group["lr"]), group["dt_min"])  # a scheduler may have changed lr
         forces = [-p.grad for p in params]
         is_first = not self.state
         for p in params:
@@ -123,7 +147,7 @@ class FIRE(torch.optim.Optimizer):
     def _adapt(group: dict, forces: list[Tensor], velocities: list[Tensor]) -> None:
         """Steps 5 to 8: the power, the mixing, and the two rules for dt."""
         products = ((f * v).sum() for f, v in zip(forces, velocities, strict=True))
-        group["power"] = sum(products, torch.zeros(())).item()
+        group["power"] = sum(products, torch.zeros((), device=forces[0].device)).item()
         # ASE raises N only after it has compared it; see the class's docstring.
         n_compared = group["n_positive"] + (0 if group["order"] == "ase" else 1)
         group["n_positive"] += 1
@@ -132,10 +156,10 @@ class FIRE(torch.optim.Optimizer):
         if force_norm > 0:
             torch._foreach_add_(velocities, forces, alpha=group["alpha"] * velocity_norm / force_norm)
         if group["power"] > 0 and n_compared > group["n_min"]:
-            group["dt"] = min(group["dt"] * group["f_inc"], group["dt_max"])
+            group["dt"] = min(group["dt"] * group["f_inc"], group["lr"])
             group["alpha"] *= group["f_alpha"]
         elif group["power"] <= 0:
-            group["dt"] *= group["f_dec"]
+            group["dt"] = max(group["dt"] * group["f_dec"], group["dt_min"])
             torch._foreach_zero_(velocities)
             group["alpha"] = group["alpha_start"]
             group["n_positive"] = 0
@@ -143,4 +167,4 @@ class FIRE(torch.optim.Optimizer):
 
 def _norm(tensors: list[Tensor]) -> float:
     """The Euclidean norm of all entries together."""
-    return sum((t.square().sum() for t in tensors), torch.zeros(())).sqrt().item()
+    return sum((t.square().sum() for t in tensors), torch.zeros((), device=tensors[0].device)).sqrt().item()

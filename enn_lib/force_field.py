@@ -1,5 +1,6 @@
 """What dynamics and tests ask of a source of forces, and networks seen as one."""
 
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +19,13 @@ class ForceField(Protocol):
     def forces(self, positions: Tensor) -> Tensor:
         """Forces in eV/Å at positions ``(..., atoms, 3)`` in Å; the same shape and dtype."""
         ...
+
+
+def gradients_as_of(positions: Tensor) -> AbstractContextManager:
+    """A context that builds a graph only if `positions` require a gradient."""
+    if torch.compiler.is_exporting():  # which knows no such context
+        return nullcontext()
+    return torch.set_grad_enabled(torch.is_grad_enabled() and positions.requires_grad)
 
 
 class NetworkForceField:
@@ -47,18 +55,19 @@ class NetworkForceField:
         """The same force field with a copy of the network in `dtype`."""
         return NetworkForceField(deepcopy(self.network).to(dtype), self.scales)
 
-    @torch.no_grad()
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., 4, 3)`` in Å -> the same shape and dtype.
 
-        The network computes in its own dtype.
+        The network computes in its own dtype. Differentiable where the positions require a gradient; without
+        one no graph is built, whether the network's weights require theirs or not.
 
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions, N_ATOMS)
-        inputs = relative_vectors(positions).to(self.network.dtype) / self.scales.position
-        return (self.network(inputs).transpose(-1, -2) * self.scales.force).to(positions.dtype)
+        with gradients_as_of(positions):
+            inputs = relative_vectors(positions).to(self.network.dtype) / self.scales.position
+            return (self.network(inputs).transpose(-1, -2) * self.scales.force).to(positions.dtype)
 
 
 class GraphForceField:
@@ -90,16 +99,18 @@ class GraphForceField:
 
     def inputs(self, positions: Tensor) -> Tensor:
         """The scaled descriptors, ``(..., atoms, 3, descriptors)`` in the dtype of the network."""
-        scaled = self.layer(positions) / self.descriptor_scales.to(positions.dtype)
+        scaled = self.layer(positions) / self.descriptor_scales.to(positions)
         return scaled.to(self.network.dtype)
 
-    @torch.no_grad()
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., atoms, 3)`` in Å -> the same shape and dtype.
+
+        Differentiable as those of `NetworkForceField` are.
 
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions)
-        outputs = self.network(self.inputs(positions)).squeeze(-1)
-        return (outputs * self.force_scale).to(positions.dtype)
+        with gradients_as_of(positions):
+            outputs = self.network(self.inputs(positions)).squeeze(-1)
+            return (outputs * self.force_scale).to(positions.dtype)

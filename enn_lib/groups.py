@@ -249,7 +249,7 @@ def assert_equivariant(
         n = x.shape[-1 if (group == "S") == (a == "columns") else -2]
     largest = 0.0
     for s in range(seed, seed + n_operators):
-        element = random_element(group, n, dtype=dtype, seed=s)
+        element = random_element(group, n, dtype=dtype, seed=s).to(moved[0][0].device)
         errors = _errors(function, inputs, element, group, actions, output_action)
         for k, (error, output_dtype) in enumerate(errors):
             if tolerance is None:

@@ -29,7 +29,7 @@ def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
 
 
 def squared_length(x: Tensor) -> Tensor:
-    """The squared length of every column vector: ``(..., n, M)`` -> ``(..., 1, M)``, real.
+    """The squared length of every column vector: ``(..., n, M)`` -> ``(..., 1, M)``, real, at least float32.
 
     The squares are summed by hand because ``torch.linalg.vector_norm`` over a short dimension that
     is not the last one is about a hundred times slower on a CPU.
@@ -37,6 +37,8 @@ def squared_length(x: Tensor) -> Tensor:
     if x.is_complex():
         x = torch.view_as_real(x.resolve_conj())  # torch conjugates lazily
         return (x * x).sum(dim=-1).sum(dim=-2, keepdim=True)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()  # whose squares do not overflow
     return (x * x).sum(dim=-2, keepdim=True)
 
 
@@ -70,8 +72,10 @@ def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
 
     With ``softening`` :math:`\epsilon = 0` this is Eq. 9 exactly. It is undefined at ``x = 0``, where
     we choose ``e = 0`` (the only equivariant value: U e = e for all U) and gradient zero. A root below
-    `SMALLEST_LENGTH` counts as zero. With a positive ``softening`` the function is smooth everywhere
-    and still exactly equivariant, because it multiplies `x` by a function of its length.
+    `SMALLEST_LENGTH` counts as zero. Without softening e jumps where x passes through zero: a hidden vector
+    that nearly vanishes, as it may for atoms on a line or in a plane, blows rounding up, in float32 to a few
+    tenths of the output. With a positive ``softening`` the function is smooth everywhere and still exactly
+    equivariant, because it multiplies `x` by a function of its length.
 
     Args:
         x: vectors ``(..., n, M)``, real or complex.
@@ -80,7 +84,7 @@ def unit_vectors(x: Tensor, softening: float = 0.0) -> Tensor:
     Returns:
         Tensor of the shape and dtype of `x`.
     """
-    return x * inverse_length(x, softening)
+    return (x * inverse_length(x, softening)).to(x.dtype)
 
 
 class EquivariantLinear(nn.Module):

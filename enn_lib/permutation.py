@@ -38,7 +38,8 @@ def relabel(inputs: Tensor, targets: Tensor, g: int) -> tuple[Tensor, Tensor]:
     Returns:
         Both, as they would be had the atoms been numbered otherwise.
     """
-    return inputs[..., PAIR_COLUMNS[g]] * PAIR_SIGNS[g].to(inputs), targets[..., S4[g]]
+    columns, order = PAIR_COLUMNS[g].to(inputs.device), S4[g].to(inputs.device)
+    return inputs[..., columns] * PAIR_SIGNS[g].to(inputs), targets[..., order]
 
 
 class PermutationAverage:
@@ -66,7 +67,7 @@ class PermutationAverage:
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions, N_ATOMS)
-        relabelled = positions[..., self.group, :]  # (..., |G|, 4, 3)
-        forces = self.force_field.forces(relabelled)
-        inverse = self.group.argsort(dim=-1).unsqueeze(-1).expand_as(forces)
+        group = self.group.to(positions.device)
+        forces = self.force_field.forces(positions[..., group, :])  # (..., |G|, 4, 3)
+        inverse = group.argsort(dim=-1).unsqueeze(-1).expand_as(forces)
         return forces.gather(-2, inverse).mean(dim=-3)

@@ -54,10 +54,11 @@ class Run:
 
 
 def load_run(name_or_path: str | Path) -> Run:
-    """Load a shipped run by its name, or any run by its folder.
+    """Load a run by its folder, or a shipped run by its name.
 
     Args:
-        name_or_path: one of `shipped_runs`, such as "reference", or the path of a run folder.
+        name_or_path: the path of a run folder, or one of `shipped_runs`, such as "reference". A run folder of
+            this name in the present folder comes before the shipped run.
 
     Raises:
         FileNotFoundError: if there is no such run, or a file of it is missing.
@@ -107,13 +108,14 @@ def _shipped() -> dict[str, Path]:
 
 
 def run_folder(name_or_path: str | Path) -> Path:
-    """The folder of a shipped run, or `name_or_path` itself where that is a folder.
+    """`name_or_path` itself where that is a run folder, or the folder of a shipped run.
 
     Raises:
         FileNotFoundError: if there is neither; it lists the shipped runs.
     """
-    shipped = _shipped()
-    path = shipped.get(str(name_or_path), Path(name_or_path))
+    shipped, path = _shipped(), Path(name_or_path)
+    if not (path / "config.json").is_file():
+        path = shipped.get(str(name_or_path), path)
     if not path.is_dir():
         wanted = f"a run folder or one of {', '.join(sorted(shipped))}"
         if not entry_points(group=PROVIDERS):

@@ -4,12 +4,15 @@ import math
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
@@ -43,6 +47,10 @@ HISTORY_COLUMNS = (
 gradient evaluation is that of one configuration; `rate` is the learning rate or FIRE's time step."""
 
 
+CHECKPOINT = Path("checkpoint", "state.pt")
+"""Where a run folder keeps what a training needs to go on."""
+
+
 def compile_if_possible(
     function: Callable, wanted: bool = True, device: torch.device = ALONE.device
 ) -> Callable:
@@ -59,7 +67,24 @@ def compile_if_possible(
         missing = "" if is_complete else f"no C++ compiler {compiler} or no {headers.name}"
     if wanted and missing:
         warnings.warn(f"{missing}: training without torch.compile", stacklevel=2)
-    return torch.compile(function, dynamic=False) if wanted and not missing else function
+    if missing or not wanted:
+        return function
+    compiled = torch.compile(function, dynamic=False)
+
+    def call(*arguments):
+        nonlocal compiled
+        try:
+            return compiled(*arguments)
+        except Exception as error:
+            # Not by its class, whose import would take as long as torch's own.
+            if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+                raise
+            cause = str(error).strip().splitlines()[0]
+            warnings.warn(f"{cause}: training without torch.compile", stacklevel=2)
+            compiled = function
+            return function(*arguments)
+
+    return call
 
 
 class Trainer:
@@ -272,17 +297,28 @@ def train(
         The trainer as it stopped.
 
     Raises:
-        ValueError: if the folder holds a run of another configuration, or something else.
+        ValueError: if the folder holds a run of another configuration, or something else, or another process
+            trains in it.
         FloatingPointError: if training diverges; the last checkpoint stays.
+        KeyboardInterrupt: after SIGINT (Ctrl-C) or SIGTERM, once the state is saved.
     """
+    with ExitStack() as held:
+        workers.from_first(lambda: _prepare(folder, config, held))
+        return _train(config, folder, max_minutes, workers)
+
+
+def _train(config: Config, folder: Path, max_minutes: float | None, workers: Workers) -> Trainer:
+    """Train in a folder that is prepared."""
     start = time.perf_counter()
-    checkpoint = folder / "checkpoint" / "state.pt"
-    workers.from_first(lambda: _prepare(folder, checkpoint, config))
+    checkpoint = folder / CHECKPOINT
     torch.set_num_threads(max(1, config.threads // workers.per_machine))
     trainer = Trainer(config, generate_data(config.n_configurations, config.data_seed), workers)
     state = workers.from_first(lambda: load_state(checkpoint) if checkpoint.exists() else None)
     if state is not None:
-        trainer.load_state_dict(state)
+        try:
+            trainer.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{checkpoint}: does not fit config.json ({error})") from error
     else:
         if workers.is_first:
             checkpoint.parent.mkdir(exist_ok=True)
@@ -293,9 +329,10 @@ def train(
 
     logged = logged_iterations(config.iterations, config.points_per_decade)
     earlier = trainer.seconds
+    stop = _Stop()
     # Not disable=False in the first process, which would overrule TQDM_DISABLE.
     quiet = {} if workers.is_first else {"disable": True}
-    with tqdm(total=config.iterations, initial=trainer.iteration, unit="it", **quiet) as bar:
+    with stop, tqdm(total=config.iterations, initial=trainer.iteration, unit="it", **quiet) as bar:
         while trainer.iteration < config.iterations:
             loss = trainer.step()
             _check_finite(loss, trainer)
@@ -307,22 +344,55 @@ def train(
                 bar.set_postfix(loss=f"{loss:.3g}", validation=f"{trainer.history[-1][4]:.3g}")
             if trainer.iteration % config.checkpoint_every == 0:
                 _save(trainer, folder, checkpoint)
-            if max_minutes is not None and workers.first_says(time.perf_counter() - start > 60 * max_minutes):
+            is_late = max_minutes is not None and time.perf_counter() - start > 60 * max_minutes
+            if workers.first_says(is_late or stop.is_asked):
                 break
     if trainer.history[-1][0] != trainer.iteration:
         trainer.record()
     _save(trainer, folder, checkpoint)
     if workers.is_first and trainer.iteration == config.iterations:
         shutil.rmtree(checkpoint.parent)
+    if stop.is_asked:
+        raise KeyboardInterrupt(f"{folder}: stopped and saved at iteration {trainer.iteration}")
     return trainer
 
 
-def _prepare(folder: Path, checkpoint: Path, config: Config) -> None:
-    """Make the folder, or see that it holds an unfinished run of this configuration and nothing else."""
+class _Stop:
+    """Makes SIGINT and SIGTERM a wish, to be met between two iterations; the second one acts at once."""
+
+    is_asked = False
+
+    def __enter__(self) -> None:
+        is_main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        self.earlier = {number: signal.signal(number, self._ask) for number in signals}
+
+    def _ask(self, number: int, frame) -> None:
+        self.is_asked = True
+        self.__exit__()
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self.earlier.items():
+            signal.signal(number, handler)
+
+
+def _prepare(folder: Path, config: Config, held: ExitStack) -> None:
+    """Make the folder, or see that it holds an unfinished run of this configuration and nothing else.
+
+    It stays locked against other processes as long as `held` is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    # A kill may leave a half-written file beside the whole one.
-    strangers = {p.name.removesuffix(".part") for p in folder.iterdir()} - {
+    lock, checkpoint = folder / ".lock", folder / CHECKPOINT
+    try:
+        held.enter_context(FileLock(lock, timeout=0))
+    except Timeout:
+        raise ValueError(f"{folder}: another process trains in it, wanted a folder of its own") from None
+    held.callback(lock.unlink, missing_ok=True)
+    # A kill may leave a half-written file beside the whole one, and systems leave files of their own.
+    found = {p.name.removesuffix(".part") for p in folder.iterdir() if not p.name.startswith(".")}
+    strangers = found - {
         "config.json", "history.csv", "model.safetensors", "metrics.json", "checkpoint",
+        "Thumbs.db", "desktop.ini",
     }  # fmt: skip
     if strangers:
         raise ValueError(
@@ -330,6 +400,8 @@ def _prepare(folder: Path, checkpoint: Path, config: Config) -> None:
         )
     if (folder / "model.safetensors").exists() and not checkpoint.exists():
         raise ValueError(f"{folder}: holds a finished run; wanted a new folder")
+    if checkpoint.exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{folder}: got a checkpoint without its config.json, wanted both")
     if (folder / "config.json").exists():
         _check_same(config, Config.from_dict(read_json(folder / "config.json")), folder)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from enn_lib.argon import Scales
+from enn_lib.force_field import gradients_as_of
 from enn_lib.network import ENN
 
 
@@ -94,13 +95,16 @@ class PairSystem:
     def forces(self, positions: Tensor) -> Tensor:
         """The forces -dU/dr, eV/Å: positions ``(..., n_atoms, n)`` in Å -> the same shape and dtype.
 
+        Differentiable where the positions require a gradient.
+
         Raises:
             ValueError: as `energy` does.
         """
         _check(positions, self.n_atoms, self.n)  # an integer could not carry a gradient
+        is_wanted = positions.requires_grad and torch.is_grad_enabled()
         with torch.enable_grad():
-            positions = positions.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.energy(positions).sum(), positions)
+            x = positions if is_wanted else positions.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=is_wanted)
         return -gradient
 
 
@@ -126,13 +130,15 @@ class PairNetwork:
         self.network = network
         self.scales = scales
 
-    @torch.no_grad()
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., n_atoms, n)`` in Å -> the same shape and dtype.
+
+        Differentiable where the positions require a gradient.
 
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
         _check(positions, self.network.widths[-1], self.network.n)
-        inputs = pair_vectors(positions).to(self.network.dtype) / self.scales.position
-        return (self.network(inputs).mT * self.scales.force).to(positions.dtype)
+        with gradients_as_of(positions):
+            inputs = pair_vectors(positions).to(self.network.dtype) / self.scales.position
+            return (self.network(inputs).mT * self.scales.force).to(positions.dtype)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from enn_book.models.enn import GraphENN, RelativeENN
 from enn_book.models.rivals import EGNN, InvariantScalars, PaiNN, PairRadial, Perceptron, VectorNeurons
 from enn_lib.argon import N_ATOMS, Scales, check_positions
+from enn_lib.force_field import gradients_as_of
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,17 @@ class PeerForceField:
         self.model = model
         self.scales = scales
 
-    @torch.no_grad()
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., 4, 3)`` in Å -> the same shape and dtype.
 
         The model computes in its own dtype, with the centre of the atoms at the origin: no model of the
-        catalogue sees where it is, but float32 would.
+        catalogue sees where it is, but float32 would. Differentiable where the positions require a gradient.
 
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions, N_ATOMS)
         dtype = next(self.model.parameters()).dtype
-        centred = (positions - positions.mean(dim=-2, keepdim=True)) / self.scales.position
-        return (self.model(centred.to(dtype)) * self.scales.force).to(positions.dtype)
+        with gradients_as_of(positions):
+            centred = (positions - positions.mean(dim=-2, keepdim=True)) / self.scales.position
+            return (self.model(centred.to(dtype)) * self.scales.force).to(positions.dtype)

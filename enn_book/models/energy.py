@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from enn_lib.activations import VectorSoftsign
 from enn_lib.argon import N_ATOMS, PAIRS, Scales, check_positions, relative_vectors
+from enn_lib.force_field import gradients_as_of
 from enn_lib.layers import squared_length
 from enn_lib.network import ENN
 
@@ -106,8 +107,8 @@ def forces_from_energy(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         x = x if x.requires_grad else x.detach().requires_grad_()
         (slope,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
     # r_ij = r_j - r_i: the energy's slope along it pulls j back and i forth.
-    i, j = torch.tensor(PAIRS).T
-    forces = torch.zeros(*x.shape[:-1], N_ATOMS, dtype=x.dtype)
+    i, j = torch.tensor(PAIRS, device=x.device).T
+    forces = x.new_zeros(*x.shape[:-1], N_ATOMS)
     return forces.index_add(-1, i, slope).index_add(-1, j, slope, alpha=-1)
 
 
@@ -128,23 +129,26 @@ class EnergyForceField:
         check_positions(positions, N_ATOMS)
         return relative_vectors(positions).to(self.model.dtype) / self.scales.position
 
-    @torch.no_grad()
     def energy(self, positions: Tensor) -> Tensor:
         """The model's own energy, eV: positions ``(..., 4, 3)`` in Å -> ``(...)``.
 
-        Training on forces leaves its zero open.
+        Training on forces leaves its zero open. Differentiable where the positions require a gradient.
 
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
-        energy = self.model.energy(self._inputs(positions)) * (self.scales.position * self.scales.force)
-        return energy.to(positions.dtype)
+        with gradients_as_of(positions):
+            energy = self.model.energy(self._inputs(positions)) * (self.scales.position * self.scales.force)
+            return energy.to(positions.dtype)
 
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., 4, 3)`` in Å -> the same shape and dtype.
 
+        Differentiable where the positions require a gradient.
+
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
-        forces = self.model(self._inputs(positions)).detach().mT
-        return (forces * self.scales.force).to(positions.dtype)
+        with gradients_as_of(positions):
+            forces = (self.model(self._inputs(positions)).mT * self.scales.force).to(positions.dtype)
+        return forces if positions.requires_grad and torch.is_grad_enabled() else forces.detach()

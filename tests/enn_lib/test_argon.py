@@ -9,7 +9,7 @@ import pytest
 import scipy.constants
 import torch
 from ase.calculators.lj import LennardJones as AseLennardJones
-from examples import generator
+from examples import OneDevice, generator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -260,6 +260,12 @@ def test_the_targets_are_the_forces_as_columns(data):
     torch.testing.assert_close(targets[7, :, 2], data.test.forces[7, 2])
 
 
+def test_whoever_changes_the_data_changes_them_for_nobody_else():
+    first = generate_data(50, seed=4)
+    first.train.positions.mul_(2)
+    assert generate_data(50, seed=4).train.positions.equal(first.train.positions / 2)
+
+
 def test_too_few_configurations_to_split_are_refused():
     with pytest.raises(ValueError, match="n_configurations: got 4, wanted at least 5"):
         generate_data(4)
@@ -288,6 +294,11 @@ def test_any_number_of_atoms_can_be_drawn_in_any_dimension_and_none_are_close(n_
     positions = sample_positions(20, 0, n_atoms=n_atoms, n=n)
     assert positions.shape == (20, n_atoms, n)
     assert min(torch.pdist(p).min() for p in positions) >= 2.8
+
+
+def test_distances_are_computed_on_the_device_of_the_positions():
+    with OneDevice():
+        assert smallest_distance(torch.zeros(4, 3, device="meta")).device.type == "meta"
 
 
 def test_the_smallest_distance_is_that_of_pdist():

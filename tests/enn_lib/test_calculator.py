@@ -9,10 +9,13 @@ from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces
 from ase.calculators.lj import LennardJones as AseLennardJones
+from ase.md.nvtberendsen import NVTBerendsen
 from ase.md.verlet import VelocityVerlet
+from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
 from scipy.spatial.transform import Rotation
 
+import enn_lib
 from enn_lib import ARGON, load_run
 from enn_lib.argon import ARGON_MASS
 from enn_lib.calculator import ENNCalculator, forces_only
@@ -95,6 +98,49 @@ def test_the_log_of_an_optimiser_without_an_energy_has_the_largest_force(network
     last = log.getvalue().splitlines()[-1].split()
     assert last[:2] == ["FIRE", "2"]
     assert float(last[2]) == pytest.approx(np.linalg.norm(atoms.get_forces(), axis=1).max(), abs=1e-6)
+
+
+def test_the_free_energy_is_the_energy():
+    """ASE asks for it where an energy has to belong to the forces."""
+    atoms = argon(ENNCalculator(ARGON))
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy() < 0
+
+
+@pytest.mark.parametrize("dynamics", [VelocityVerlet, NVTBerendsen])
+def test_the_log_of_dynamics_without_an_energy_has_time_and_temperature(network, dynamics):
+    log, atoms = StringIO(), argon(network)
+    atoms.set_masses([ARGON_MASS] * 4)
+    atoms.set_velocities(thermal_velocities(1, seed=3)[0].numpy() / units.fs)
+    settings = {"temperature_K": 10, "taut": 100 * units.fs} if dynamics is NVTBerendsen else {}
+    forces_only(dynamics)(atoms, timestep=2 * units.fs, logfile=log, loginterval=5, **settings).run(10)
+    times, temperatures = np.array([line.split() for line in log.getvalue().splitlines()], dtype=float).T
+    np.testing.assert_allclose(times, [0.0, 0.01, 0.02], atol=1e-12)
+    assert temperatures[-1] == pytest.approx(atoms.get_temperature(), abs=1e-3)
+
+
+@pytest.mark.parametrize("driver", [enn_lib.FIRE, "FIRE", argon])
+def test_what_ase_does_not_drive_is_refused_by_name(driver):
+    with pytest.raises(TypeError, match=r"driver: got .*, wanted an optimiser or dynamics of ASE"):
+        forces_only(driver)
+
+
+def elastic_band(calculator) -> NEB:
+    """Five images between a tetrahedron and its mirror image, through a plane."""
+    images = [argon(calculator, SHAPE) for _ in range(5)]
+    images[-1].positions[3, 2] *= -1
+    band = NEB(images, method="improvedtangent", allow_shared_calculator=True)
+    band.interpolate()
+    return band
+
+
+def test_an_elastic_band_relaxes_under_a_force_field_with_an_energy():
+    band = elastic_band(ENNCalculator(ARGON))
+    assert np.isfinite(band.get_forces()).all()
+
+
+def test_an_elastic_band_is_refused_in_a_sentence_where_there_is_no_energy(network):
+    with pytest.raises(PropertyNotImplementedError, match="a force field made from an energy"):
+        elastic_band(network).get_forces()
 
 
 def test_an_energy_is_refused_in_a_sentence_where_there_is_none(network):

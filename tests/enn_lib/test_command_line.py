@@ -2,10 +2,12 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -136,6 +138,48 @@ def test_a_run_can_be_repeated_by_its_folder_its_configuration_or_its_name(sourc
     config = {"folder": tiny, "configuration": tiny / "config.json", "name": "tiny"}[source]
     assert run("train", "--config", config, "--out", tmp_path / "again") == 0
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (tiny / WEIGHTS).read_bytes()
+
+
+def test_a_run_of_one_s_own_comes_before_a_shipped_run_of_its_name(
+    tiny, small_run, tmp_path, monkeypatch, capsys
+):
+    """The line that training prints as the next command must not evaluate another run."""
+    monkeypatch.chdir(tmp_path)
+    own = shutil.copytree(small_run, tmp_path / "tiny")
+    assert run("evaluate", "tiny") == 0
+    assert (own / "metrics.json").exists()
+    assert not (tiny / "metrics.json").exists()
+
+
+def test_inside_a_run_folder_the_folder_itself_can_be_evaluated(small_run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(small_run, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    assert run("evaluate", ".") == 0
+    assert (folder / "metrics.json").exists()
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folder_s_name(config_file, tmp_path, capsys):
+    folder = tmp_path / "my first run"
+    assert run("train", "--config", config_file, "--out", folder) == 0
+    (command,) = re.findall("next: python -m enn_lib (.*)", capsys.readouterr().out)
+    assert shlex.split(command) == ["evaluate", str(folder)]
+
+
+def test_where_nothing_can_be_written_the_numbers_are_printed_nevertheless(tiny, monkeypatch, capsys):
+    def refuse(path, values):
+        raise PermissionError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("enn_lib.__main__.write_json", refuse)
+    assert run("evaluate", "tiny") == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["network", "s4_average"]
+    assert re.fullmatch("error: .*Read-only file system.*metrics.json.*\n", err)
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("enn_lib.__main__.load_run", Mock(side_effect=KeyboardInterrupt))
+    assert run("evaluate", "softened") == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_runs_lists_each_shipped_run_with_its_errors(capsys):

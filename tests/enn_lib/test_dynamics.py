@@ -10,6 +10,7 @@ import torch
 from ase import units
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.md.verlet import VelocityVerlet as AseVelocityVerlet
+from examples import OneDevice
 
 from enn_lib.argon import ARGON, ARGON_MASS, sample_positions
 from enn_lib.dynamics import (
@@ -22,6 +23,7 @@ from enn_lib.dynamics import (
     simulate,
     thermal_velocities,
 )
+from enn_lib.runs import load_run
 
 
 def as_atoms(positions, velocities, mass=ARGON_MASS):
@@ -134,6 +136,21 @@ def test_any_number_of_atoms_moves():
     torch.testing.assert_close(energy, energy[:1].expand_as(energy), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("field", [ARGON, load_run("softened").force_field], ids=["potential", "network"])
+def test_the_end_is_differentiable_in_the_start(field, start):
+    """Against finite differences."""
+    first = [part[:1].clone().requires_grad_() for part in start]
+    steps = {"steps": 3, "dt": 20.0}
+    assert torch.autograd.gradcheck(lambda r, v: simulate(field, r, v, **steps).positions[-1], first)
+
+
+def test_atoms_move_on_the_device_where_they_are(start):
+    positions, velocities = (part.to("meta") for part in start)
+    with OneDevice():
+        trajectory = simulate(ARGON, positions, velocities, 2)
+    assert trajectory.positions.device == trajectory.velocities.device == positions.device
+
+
 def test_each_step_asks_for_the_forces_once(start):
     field = Mock(wraps=ARGON)
     simulate(field, *start, 10)
@@ -201,6 +218,28 @@ def test_velocities_are_random_without_a_direction_and_repeat_with_the_seed():
     spread = velocities.std()
     assert velocities.mean(dim=0).abs().max() < 5 * spread / 2000**0.5
     torch.testing.assert_close(velocities.std(dim=(0, 1)), spread.expand(3), rtol=0.05, atol=0)
+
+
+def test_atoms_of_different_masses_have_no_net_momentum_and_the_temperature_asked_for():
+    """ASE reads the temperature."""
+    velocities = thermal_velocities(500, temperature=30.0, mass=MASSES)
+    momenta = MASSES[:, None] * velocities
+    torch.testing.assert_close(momenta.sum(dim=1), torch.zeros(500, 3, dtype=torch.float64))
+    atoms = as_atoms(PAPER_POSITIONS, velocities[3], MASSES)
+    assert atoms.get_temperature() == pytest.approx(30.0, rel=1e-6)
+
+
+def test_each_atom_has_its_share_of_the_energy_whatever_its_mass():
+    """Equipartition: alike, but for the m / sum(m) of a share that the centre of mass would have."""
+    velocities = thermal_velocities(20_000, mass=MASSES)
+    energies = MASSES * velocities.square().sum(dim=-1).mean(dim=0)
+    shares = 1 - MASSES / MASSES.sum()
+    torch.testing.assert_close(energies / energies.sum(), shares / shares.sum(), rtol=0.03, atol=0)
+
+
+def test_equal_masses_one_by_one_draw_the_velocities_of_one_mass():
+    masses = torch.full((4,), ARGON_MASS, dtype=torch.float64)
+    torch.testing.assert_close(thermal_velocities(5, mass=masses), thermal_velocities(5))
 
 
 def test_at_zero_kelvin_nothing_moves():

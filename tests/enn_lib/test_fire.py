@@ -1,5 +1,6 @@
 """FIRE as Appendix A prints it, its other orders, and ASE's FIRE as the oracle of one of them."""
 
+from copy import deepcopy
 from itertools import combinations
 from unittest.mock import Mock
 
@@ -111,7 +112,8 @@ def test_every_step_is_that_of_appendix_a(order):
 def test_the_settings_by_default_are_those_of_the_paper():
     expected = {
         "dt": 0.001,
-        "dt_max": 0.01,
+        "lr": 0.01,
+        "dt_min": 1e-12,
         "mass": 0.1,
         "n_min": 5,
         "f_inc": 1.1,
@@ -202,6 +204,86 @@ def test_at_a_minimum_nothing_moves_and_nothing_is_nan(order):
     assert parameter.tolist() == [0.0, 0.0, 0.0]
 
 
+def test_gradients_that_are_there_need_no_closure():
+    """As with torch's optimisers: the same steps as with one."""
+    parameters, optimizer, closure = start(**SETTINGS)
+    others, other, other_closure = start(**SETTINGS)
+    for _ in range(100):
+        optimizer.step(closure)
+        other_closure()
+        assert other.step() is None
+    assert flat(others).equal(flat(parameters))
+
+
+def test_without_gradients_a_step_changes_nothing():
+    """As torch's optimisers do: neither before the first backward nor with an empty model."""
+    parameters, optimizer, closure = start(order="semi_implicit")
+    state = optimizer.state_dict()
+    assert optimizer.step() is None
+    assert flat(parameters).tolist() == START.tolist()
+    assert optimizer.state_dict() == state
+    optimizer.step(closure)
+    assert flat(parameters).tolist() != START.tolist()
+
+
+def test_a_scheduler_of_torch_sets_the_largest_time_step():
+    _, optimizer, closure = start(dt=0.002, dt_max=0.002)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    for expected in (0.002, 0.001, 0.0005):
+        optimizer.step(closure)
+        assert optimizer.param_groups[0]["dt"] <= expected
+        assert schedule.get_last_lr() == [expected]
+        schedule.step()
+
+
+def test_the_time_step_never_falls_below_the_smallest_from_which_it_recovers():
+    """Against the slope of the loss, as under a gradient that is wrong, every step stops and halves dt."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = FIRE([parameter], dt=0.5, dt_max=0.5, dt_min=0.125)
+    for sign in (1, -1, 1, -1, 1, -1):
+        parameter.grad = torch.full((2,), float(sign))
+        optimizer.step()
+    assert optimizer.param_groups[0]["dt"] == 0.125
+    for _ in range(10):
+        optimizer.step()
+    assert optimizer.param_groups[0]["dt"] > 0.125
+
+
+def test_a_gradient_scaler_can_drive_it():
+    parameters, optimizer, _ = start(**SETTINGS)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    others, other, other_closure = start(**SETTINGS)
+    for _ in range(20):
+        optimizer.zero_grad()
+        scaler.scale(valley(*parameters)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        other.step(other_closure)
+    torch.testing.assert_close(flat(parameters), flat(others))
+
+
+def test_a_copy_goes_its_own_way():
+    """Of torch's own tests of optimisers: a deep copy shares no state."""
+    _, optimizer, closure = start(**SETTINGS)
+    optimizer.step(closure)
+    copied = deepcopy(optimizer)
+    optimizer.step(closure)
+    assert (
+        copied.state_dict()["state"][0]["velocity"].ne(optimizer.state_dict()["state"][0]["velocity"]).all()
+    )
+
+
+def test_hooks_are_called_around_a_step():
+    """Of torch's own tests of optimisers."""
+    _, optimizer, closure = start()
+    before, after = Mock(return_value=None), Mock()
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
+    optimizer.step(closure)
+    before.assert_called_once()
+    after.assert_called_once()
+
+
 def test_a_parameter_without_a_gradient_stays_where_it_is():
     parameters, optimizer, closure = start()
     idle = torch.nn.Parameter(torch.ones(2))
@@ -223,6 +305,7 @@ def test_the_power_is_logged():
 OUT_OF_RANGE = {
     "dt": (0.0, -0.001, float("nan")),
     "dt_max": (0.0001,),
+    "dt_min": (0.0, 0.002),
     "mass": (0.0, float("nan")),
     "n_min": (-1,),
     "f_inc": (0.9,),
@@ -244,8 +327,11 @@ def test_a_setting_out_of_its_range_is_named(name, value):
 def test_two_groups_of_parameters_are_refused():
     """dt, alpha, N and P are one for all."""
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
-    with pytest.raises(ValueError, match="params: got 2 groups, wanted one"):
+    with pytest.raises(ValueError, match="params: got a second group, wanted one"):
         FIRE(groups)
+    optimizer = FIRE(groups[0]["params"])
+    with pytest.raises(ValueError, match="params: got a second group, wanted one"):
+        optimizer.add_param_group(groups[1])
 
 
 def test_complex_parameters_are_refused():

@@ -1,10 +1,11 @@
 """Networks seen as a source of forces: of four atoms, and of any number."""
 
 import re
+from copy import deepcopy
 
 import pytest
 import torch
-from examples import biased_network, generator
+from examples import OneDevice, biased_network, generator
 
 from enn_lib.activations import VectorSoftsign
 from enn_lib.argon import ARGON, Scales, sample_positions
@@ -21,6 +22,18 @@ SCALES = Scales(position=4.5, force=0.13)
 def make(**options):
     return NetworkForceField(biased_network((6, 7, 4), activation=VectorSoftsign(0.3), **options), SCALES)
 
+
+def make_graph_field():
+    layer = VectorGraphLayer(GaussianRadial([0.5, 0.5], [3.0, 4.0], 6.0))
+    network = biased_network((2, 5, 1), activation=VectorSoftsign(0.3), softening=0.3)
+    return GraphForceField(layer, network, torch.ones(2), 0.13)
+
+
+every_field = pytest.mark.parametrize(
+    "field",
+    [ARGON, make(softening=0.3), PermutationAverage(make(softening=0.3)), make_graph_field()],
+    ids=["the potential", "a network", "its average", "a graph network"],
+)
 
 alone_and_averaged = pytest.mark.parametrize(
     "field", [make(), PermutationAverage(make())], ids=["the network alone", "its average"]
@@ -52,6 +65,39 @@ def test_positions_go_in_scaled_and_relative_and_forces_come_out_in_units(positi
 def test_forces_turn_with_the_atoms_and_do_not_feel_translations(field, positions):
     assert_equivariant(field.forces, positions, group="O", action="rows")
     assert_equivariant(field.forces, positions, group="T", action="rows", output_action="invariant")
+
+
+@every_field
+def test_forces_are_differentiable_in_the_positions(field, positions):
+    """Against finite differences: a Jacobian of zeros would be a silent error."""
+    start = positions[:2].clone().requires_grad_()
+    assert torch.autograd.gradcheck(field.forces, start)
+    with torch.no_grad():
+        assert not field.forces(start).requires_grad
+
+
+@every_field
+def test_without_a_gradient_of_the_positions_no_graph_is_built(field, positions):
+    assert not field.forces(positions).requires_grad
+
+
+@every_field
+def test_torch_s_function_transforms_agree_with_loops(field, positions):
+    jacobians = torch.func.vmap(torch.func.jacrev(field.forces))(positions[:3])
+    loop = [torch.autograd.functional.jacobian(field.forces, r) for r in positions[:3]]
+    torch.testing.assert_close(jacobians, torch.stack(loop))
+    torch.testing.assert_close(torch.func.vmap(field.forces)(positions), field.forces(positions))
+
+
+@every_field
+def test_forces_are_computed_on_the_device_of_the_positions(field, positions):
+    field = deepcopy(field)
+    for part in (field, getattr(field, "force_field", None)):
+        for name in ("network", "layer"):
+            if hasattr(part, name):
+                getattr(part, name).to("meta")
+    with OneDevice():
+        assert field.forces(positions.to("meta")).device.type == "meta"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

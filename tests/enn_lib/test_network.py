@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.groups import assert_equivariant
-from enn_lib.layers import DTYPES
+from enn_lib.layers import DTYPES, unit_vectors
 from enn_lib.network import ENN, PAPER_WIDTHS
 
 softenings = st.sampled_from([0.0, 0.3])
@@ -154,3 +154,22 @@ def test_what_makes_no_network_is_named(widths, n, said):
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(TypeError, match=r"dtype: got torch\.int32, wanted one of torch\.float32"):
         ENN((6, 4), dtype=torch.int32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("softening", [0.0, 0.3])
+def test_a_network_in_half_precision_computes_what_it_does_in_single(dtype, softening):
+    network = biased_network((6, 8, 4), softening=softening, dtype=torch.float32)
+    x = normal(20, 3, 6, dtype=torch.float32)
+    expected = network(x)
+    tolerance = 30 * torch.finfo(dtype).eps
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(network(x).float(), expected, rtol=tolerance, atol=tolerance)
+    half = network.to(dtype)(x.to(dtype))
+    assert half.dtype == dtype
+    torch.testing.assert_close(half.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_lengths_in_half_precision_do_not_overflow():
+    x = torch.full((3, 2), 300.0, dtype=torch.float16)
+    torch.testing.assert_close(unit_vectors(x), torch.full_like(x, 3**-0.5))

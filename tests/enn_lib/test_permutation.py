@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from examples import biased_network, generator
+from examples import OneDevice, biased_network, generator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +101,9 @@ def test_over_a_smaller_group_it_commutes_with_that_group_alone(positions, force
 
 def test_over_the_identity_alone_it_is_the_force_field(positions, force_field):
     assert PermutationAverage(force_field, S4[:1]).forces(positions).equal(force_field.forces(positions))
+
+
+def test_atoms_are_renumbered_on_the_device_where_they_are():
+    inputs, targets = torch.zeros(2, 3, 6, device="meta"), torch.zeros(2, 3, 4, device="meta")
+    with OneDevice():
+        assert {t.device.type for t in relabel(inputs, targets, 5)} == {"meta"}

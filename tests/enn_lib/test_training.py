@@ -4,16 +4,20 @@ import contextlib
 import itertools
 import json
 import math
+import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +129,24 @@ def test_without_a_compiler_training_warns_and_works(small_config, folder, small
     assert_same_run(folder, small_run)
 
 
+def test_with_a_broken_compiler_training_warns_and_works(
+    small_config, folder, small_run, monkeypatch, tmp_path
+):
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(
+        "torch._inductor.config.cpp.cxx", (None, str(compiler))
+    )  # read from CXX when imported
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    torch.compiler.reset()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # what torch's compiler warns of inside itself must not be an error
+        train(replace(small_config, compile=True), folder)
+    assert any("training without torch.compile" in str(warning.message) for warning in caught)
+    assert_same_run(folder, small_run)
+
+
 def test_a_function_that_shall_not_be_compiled_is_left_alone():
     assert compile_if_possible(math.sin, wanted=False) is math.sin
 
@@ -223,7 +245,7 @@ def test_the_settings_of_fire_reach_it(small_config):
     optimiser = make_trainer(config, fire_order="ase").optimiser
     assert isinstance(optimiser, FIRE)
     group = optimiser.param_groups[0]
-    assert (group["dt"], group["dt_max"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
+    assert (group["dt"], group["lr"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
 
 
 def test_the_network_is_that_of_the_configuration(small_config):
@@ -388,25 +410,69 @@ def test_killed_at_any_write_it_resumes_bit_for_bit(writes, small_config, small_
     assert {p.name for p in folder.iterdir()} == {p.name for p in small_run.iterdir()}
 
 
+def stop_a_process(config, place, stop):
+    """Train into ``place / "stopped"`` in another process, stopped by a signal after its first checkpoint.
+
+    Returns the process, its standard output and its standard error.
+    """
+    (place / "config.json").write_text(json.dumps(asdict(config)))
+    command = [sys.executable, "-m", "enn_lib", "train", "--config", "config.json", "--out", "stopped"]
+    with subprocess.Popen(
+        command,
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TQDM_DISABLE": "1"},
+    ) as process:
+        while not (place / "stopped" / "checkpoint" / "state.pt").exists():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+                break
+        process.send_signal(stop)
+        return process, *process.communicate()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_killed_with_sigkill_resumes_bit_for_bit(small_config, tmp_path):
     """The real thing: another process, killed once its first checkpoint is there."""
     config = replace(small_config, iterations=1500, checkpoint_every=100)
-    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
-    killed, straight = tmp_path / "killed", tmp_path / "straight"
-    command = [sys.executable, "-m", "enn_lib", "train", "--config", "config.json", "--out", "killed"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        while not (killed / "checkpoint" / "state.pt").exists():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.01)
-                break
-        process.kill()
+    process, _, _ = stop_a_process(config, tmp_path, signal.SIGKILL)
+    killed, straight = tmp_path / "stopped", tmp_path / "straight"
     assert process.returncode == -signal.SIGKILL, "it ended by itself"
     assert 0 < load_state(killed / "checkpoint" / "state.pt")["iteration"] < config.iterations
 
     train(config, killed)
     train(config, straight)
     assert_same_run(killed, straight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_asked_to_stop_saves_where_it_is_and_says_so_in_a_line(
+    number, small_config, tmp_path
+):
+    """Where it is: not where the last checkpoint was, as few are made."""
+    config = replace(small_config, iterations=20_000, checkpoint_every=100, points_per_decade=1)
+    process, out, err = stop_a_process(config, tmp_path, number)
+    assert (process.returncode, out) == (130, "")
+    (iteration,) = re.fullmatch(r"stopped: stopped and saved at iteration (\d+)\n", err).groups()
+    stopped = tmp_path / "stopped"
+    assert load_state(stopped / "checkpoint" / "state.pt")["iteration"] == int(iteration) < config.iterations
+
+    shorter = {"config": config, "max_minutes": 0}
+    assert train(folder=stopped, **shorter).iteration == int(iteration) + 1
+
+
+def test_handlers_of_signals_are_as_they_were_after_a_training(small_config, folder):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    train(small_config, folder, max_minutes=0)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_training_works_in_a_thread_where_no_handler_can_be_set(small_config, small_run, folder):
+    with ThreadPoolExecutor() as pool:
+        pool.submit(train, small_config, folder).result()
+    assert_same_run(folder, small_run)
 
 
 # Refusals
@@ -433,6 +499,47 @@ def test_a_foreign_folder_is_refused_and_left_alone(small_config, tmp_path):
     with pytest.raises(ValueError, match=r"got a folder that holds thesis\.tex, wanted a run or nothing"):
         train(small_config, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", ".nfs0001"])
+def test_files_that_systems_leave_behind_are_in_nobody_s_way(name, small_config, stopped):
+    (stopped / name).write_text("")
+    assert train(small_config, stopped).iteration == small_config.iterations
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_and_left_alone(small_config, stopped):
+    before = (stopped / "checkpoint" / "state.pt").read_bytes()
+    with FileLock(stopped / ".lock"), pytest.raises(ValueError, match="another process trains in it"):
+        train(small_config, stopped)
+    assert (stopped / "checkpoint" / "state.pt").read_bytes() == before
+    assert train(small_config, stopped).iteration == small_config.iterations
+
+
+def test_a_checkpoint_without_its_configuration_is_refused(small_config, stopped):
+    """It might be of another one."""
+    (stopped / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"got a checkpoint without its config\.json, wanted both"):
+        train(small_config, stopped)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state.pop("optimiser"),
+        lambda state: state["network"].popitem(),
+        lambda state: state.update(network={"layers.0.stacked": torch.zeros(3)}),
+        lambda state: state.update(generator=torch.zeros(3)),
+        lambda state: state.update(optimiser={}),
+    ],
+    ids=["no optimiser", "a weight less", "other weights", "another generator", "an empty optimiser"],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(damage, small_config, stopped):
+    path = stopped / "checkpoint" / "state.pt"
+    state = load_state(path)
+    damage(state)
+    save_state(path, state)
+    with pytest.raises(ValueError, match=r"state\.pt: does not fit config\.json"):
+        train(small_config, stopped)
 
 
 def test_a_finished_run_is_not_trained_again(small_config, small_run):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from enn_lib.layers import DTYPES
 from enn_lib.network import ENN
@@ -53,3 +55,13 @@ def assert_seeded(make: Callable[[int], nn.Module]) -> None:
         assert one.equal(again)
         assert not one.equal(other)
     assert torch.get_rng_state().equal(state)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses to compute with tensors of several devices, as a GPU does; on "meta" no GPU is needed."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.ndim]
+        devices = {t.device for t in tensors}
+        assert len(devices) <= 1, f"{function} of tensors on {devices}"
+        return function(*args, **(kwargs or {}))

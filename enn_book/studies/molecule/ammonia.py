@@ -4,7 +4,6 @@
 """
 
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -80,7 +79,6 @@ class Ammonia:
     provenance: dict[str, str]
 
 
-@cache
 def load_ammonia(file: Path = DATA_FILE) -> Ammonia:
     """Read data that `enn_book.studies.molecule.reference.make_data` wrote, by default those of the book.
 
