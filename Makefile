@@ -15,7 +15,7 @@ export TQDM_DISABLE := 1
 # What looks at the built book; the last ones with the system's Chromium.
 BUILT_BOOK := $(addprefix tests/book/test_,$(addsuffix .py,book browser accessibility pdf))
 
-.PHONY: help setup book preview pdf student notebooks check-notebooks test check-lowest check-book format clean
+.PHONY: help setup book preview pdf student notebooks check-notebooks test check-lowest fuzz check-book format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test: $(STAMP) ## style, imports, types, all tests, and every page at small size
 
 check-lowest: $(STAMP) ## the library alone with the oldest versions it allows, and with TORCH=lowest of torch
 	$(BIN)/python tools/lowest.py $(if $(TORCH),--torch $(TORCH))
+
+fuzz: $(STAMP) ## the library against 2,000 random inputs of every kind: settings, files, commands, positions
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz tests/enn_lib/test_fuzz.py
 
 check-book: book ## look at the built book: pages, figures, links, live parts in Chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(BUILT_BOOK)

@@ -23,7 +23,8 @@ class VectorActivation(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Multiply each vector of ``(..., n, M)`` by its gate."""
-        return (u * self.gate(u)).to(u.dtype)
+        gated = u * self.gate(u)
+        return gated if gated.is_complex() else gated.to(u.dtype)  # gates of half precision are float32
 
 
 class Gate(VectorActivation):

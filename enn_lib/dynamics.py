@@ -144,6 +144,8 @@ def simulate(
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
     if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
         raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({positions.shape[-2]},), one an atom")
+    # Floats, as torch takes no integer that does not fit into 64 bits.
+    dt, mass = float(dt), mass if isinstance(mass, Tensor) else float(mass)
     if steps < 0 or every < 1 or not math.isfinite(dt) or not torch.as_tensor(mass).gt(0).all():
         raise ValueError(
             f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, "
@@ -186,7 +188,7 @@ def thermal_velocities(
     Returns:
         Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
     """
-    is_positive = torch.as_tensor(mass).gt(0).all()
+    is_positive = torch.as_tensor(mass, dtype=torch.float64).gt(0).all()
     if n_samples < 1 or n_atoms < 2 or not temperature >= 0 or not is_positive:
         raise ValueError(
             f"n_samples, n_atoms, temperature, mass: got {n_samples}, {n_atoms}, {temperature}, {mass}, "

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -130,9 +131,11 @@ def load_state(path: Path):
     Raises:
         ValueError: if the file is damaged or of another format.
     """
+    content = io.BytesIO(path.read_bytes())  # so that what is raised below is of the content
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        if ZipFile(content).testzip() is not None:
+            raise BadZipFile("a checksum is wrong")  # which torch does not look at
+        content.seek(0)
+        return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no type of its own for a damaged file
         raise ValueError(f"{path}: not a whole saved state") from error

@@ -13,6 +13,7 @@ from enn_lib.training import train
 pytest_plugins = ["browser"] if find_spec("jupytext") else []
 
 settings.register_profile("enn", deadline=None, derandomize=True, max_examples=20)
+settings.register_profile("fuzz", deadline=None, max_examples=2000)
 settings.load_profile("enn")
 
 

@@ -221,3 +221,8 @@ def test_unit_vectors_of_another_norm_are_caught(dtype):
     x, bias = normal(2, 4, 4, dtype=dtype), normal(4, 4, dtype=dtype, seed=1)
     with pytest.raises(AssertionError, match="not equivariant"):
         assert_equivariant(lambda x: layer(x) + x / x.abs().sum(dim=-2, keepdim=True) @ bias, x)
+
+
+def test_a_gate_with_a_phase_makes_real_vectors_complex():
+    u = normal(3, 4)
+    torch.testing.assert_close(Gate(complex_gate)(u), u * complex_gate(length(u)))
