@@ -24,7 +24,7 @@ import nbformat
 import yaml
 from build_book import execute_stale
 from nbformat.v4 import new_code_cell
-from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, notebook_pages, with_a_kernel
+from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, notebook_pages, project_files, with_a_kernel
 from student import instructor_notebook
 
 FOLDER = ROOT / "_build" / "notebooks"
@@ -80,12 +80,10 @@ def publish(notebooks: dict[str, nbformat.NotebookNode], folder: Path, place: st
 
 
 def tracked_copy(target: Path, root: Path = ROOT) -> Path:
-    """Copy what git has of the checkout, with the changes of the moment, so that building leaves no trace."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
-    for name in names.stdout.split("\0")[:-1]:
-        if (root / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / name, target / name)
+    """Copy the project's own files, with the changes of the moment, so that building leaves no trace."""
+    for name in project_files(root):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, target / name)
     return target
 
 

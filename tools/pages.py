@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,27 @@ ENVIRONMENT = {
     "IPYTHONDIR": str(ROOT / "_build" / "ipython"),  # nor the reader's settings of IPython
 }
 """The surroundings in which a page is executed, here and in the tests."""
+
+NOT_OURS = (".venv", "_build", "__pycache__", "checkpoint", ".ipynb_checkpoints", ".hypothesis")
+"""Folders that using the project makes, beside those whose names end in ``cache`` or ``egg-info``."""
+
+
+def project_files(root: Path = ROOT) -> list[str]:
+    """The project's own files, relative to `root`: those that git has, or without git those of an archive."""
+    if (root / ".git").exists():
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+        )
+        return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
+    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+    made = {
+        path
+        for path in files
+        for part in path.parts
+        if part in NOT_OURS or part.endswith(("cache", ".egg-info"))
+    }
+    return sorted(path.as_posix() for path in files if path not in made)
+
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung."""

@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
 import tomllib
 
 import pytest
 import yaml
-from pages import ROOT
+from pages import ROOT, project_files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
@@ -83,7 +82,6 @@ def test_a_guide_names_only_what_is_there(name):
 
 
 def test_the_tour_names_every_folder_of_the_repository():
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    folders = {name.split("/")[0] for name in names.splitlines() if "/" in name}
+    folders = {name.split("/")[0] for name in project_files() if "/" in name}
     tour = (ROOT / "CONTRIBUTING.md").read_text()
     assert {folder for folder in folders if f"`{folder}/" not in tour} == set()

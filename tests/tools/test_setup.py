@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pages import ROOT
+from pages import ROOT, project_files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = {
@@ -25,13 +25,8 @@ DIRECT = [
     for line in group
     if not line.startswith(PROJECT["name"])  # an extra that takes another along
 ]
-TRACKED = subprocess.run(
-    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-).stdout.split("\0")[:-1]
 TEXTS = {
-    name: (ROOT / name).read_text()
-    for name in TRACKED
-    if (ROOT / name).is_file() and not name.endswith((".safetensors", ".png"))
+    name: (ROOT / name).read_text() for name in project_files() if not name.endswith((".safetensors", ".png"))
 }
 URL = yaml.safe_load(TEXTS["_config.yml"])["repository"]["url"]
 
@@ -199,3 +194,20 @@ def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
     assert done.returncode
     assert "got 'false', wanted Python 3.11 or later" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_an_archive_without_git_has_the_same_files(tmp_path):
+    """As from Zenodo, after it was used: what that made is none of the project's."""
+    for name in project_files():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for made in (
+        ".venv/bin/python",
+        "_build/html/a.html",
+        "enn_lib/__pycache__/a.pyc",
+        ".ruff_cache/a",
+        "a.egg-info/b",
+    ):
+        (tmp_path / made).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / made).touch()
+    assert sorted(project_files()) == project_files(tmp_path)
