@@ -91,6 +91,28 @@
     };
   };
 
+  /**
+   * An ordinary network as a force field of four atoms: it sees the coordinates of the relative vectors as
+   * plain numbers, first all x, with SiLU between its layers. data: widths, position_scale, force_scale, and
+   * the weights: for each layer a matrix [out][in] and then the biases.
+   */
+  ENN.ordinaryField = (data) => {
+    const numbers = ENN.decode(data.weights);
+    let from = 0;
+    const take = (count) => numbers.subarray(from, (from += count));
+    const layers = data.widths.slice(1).map((n, l) => [take(n * data.widths[l]), take(n)]);
+    if (from !== numbers.length) throw new Error(`weights: got ${numbers.length} numbers, wanted ${from}`);
+    return (positions) => {
+      let x = Float64Array.from([0, 1, 2].flatMap((c) =>
+        PAIRS.map(([i, j]) => (positions[3 * j + c] - positions[3 * i + c]) / data.position_scale)));
+      layers.forEach(([weight, bias], l) => {
+        const y = bias.map((b, r) => x.reduce((sum, value, k) => sum + weight[r * x.length + k] * value, b));
+        x = l + 1 < layers.length ? y.map((value) => value / (1 + Math.exp(-value))) : y;
+      });
+      return x.map((f) => f * data.force_scale);
+    };
+  };
+
   /** A force field averaged over all numberings of the atoms (sec. 3.5): the mean of g^-1 F(g r). */
   ENN.averaged = (field, atoms = 4) => {
     const orders = ENN.permutations(atoms);

@@ -1,4 +1,5 @@
-// Turn, mirror and renumber four atoms, and the network's forces go with them, or not.
+// Turn, mirror and renumber four atoms, and the network's forces go with them, or not. With an ordinary network
+// beside it, whose forces do not, nothing is renumbered, and what is said is how far off the two are.
 "use strict";
 (() => {
   const ENN = window.ENN || (window.ENN = {});
@@ -10,9 +11,10 @@
   ENN.widgets.turn = (root, data) => {
     const potential = new ENN.LennardJones(data.potential);
     const alone = ENN.networkField(data.network);
+    const ordinary = data.ordinary && ENN.ordinaryField(data.ordinary);
     const atoms = [...Array(data.configurations[0].length / 3).keys()];
     const norm = (v) => Math.hypot(...v);
-    let [field, start, operator, order, forces] = [alone, data.configurations[0], ENN.identity, atoms, null];
+    let [field, start, operator, order, forces] = [alone, data.configurations[0], data.turn ?? ENN.identity, atoms, null];
 
     /** What was done to the atoms, done to any flat vectors of the atoms: g, and then the turn. */
     const act = (flat) =>
@@ -38,6 +40,7 @@
         painter.ball(place, { fill: "atom", radius: 0.6, text: a + 1 });
         const arrow = (flat, style) => painter.arrow(place, ENN.atom(flat, a).map((f) => f / unit), style);
         arrow(forces.analytic, { stroke: "analytic", width: 6, alpha: 0.45 });
+        if (ordinary) arrow(forces.ordinary, { stroke: "average", width: 3 });
         arrow(forces.network, { stroke: "predicted", width: 2.2 });
       }
     };
@@ -51,11 +54,17 @@
 
     const show = () => {
       const positions = act(start);
-      forces = { analytic: potential.forces(positions), network: field(positions) };
+      forces = { analytic: potential.forces(positions), network: field(positions), ordinary: ordinary?.(positions) };
       // So that the arrows fit as the atoms do.
-      space.radius = 1.5 * Math.max(...atoms.map((a) => norm(ENN.atom(positions, a))));
+      space.radius = (ordinary ? 1.65 : 1.5) * Math.max(...atoms.map((a) => norm(ENN.atom(positions, a))));
       const longest = Math.max(...atoms.map((a) => norm(ENN.atom(forces.analytic, a))));
-      forces.unit = ENN.ticks(0, longest, 2.5)[1];
+      forces.unit = ordinary ? longest / 1.5 : ENN.ticks(0, longest, 2.5)[1];
+      if (ordinary) {
+        const far = (flat) => norm([...flat].map((f, c) => f - forces.analytic[c])) / norm(forces.analytic);
+        const [arrows, numbers] = [forces.network, forces.ordinary].map((f) => `${Math.round(100 * far(f))} %`);
+        readout.textContent = `Off by, as a share of the true forces: ordinary network ${numbers}, network of arrows ${arrows}.`;
+        return space.draw();
+      }
       table.fill(
         atoms.map((a) => {
           const f = ENN.atom(forces.network, a);
@@ -69,7 +78,7 @@
       space.draw();
     };
 
-    const camera = { turn: ENN.turn(-0.5, -0.35) };
+    const camera = { turn: ordinary ? ENN.turn(-0.2, -0.15) : ENN.turn(-0.5, -0.35) };
     const space = new ENN.Space(panel, {
       label: "Four atoms with their forces, and three fixed axes. Arrow keys turn the atoms.",
       radius: 1,
@@ -90,22 +99,27 @@
       [operator, order] = [ENN.identity, atoms];
       show();
     };
-    controls.append(
-      player.button,
-      ENN.button("Mirror", () => {
-        operator = ENN.times(MIRROR, operator);
-        show();
-      }),
-      ENN.button("Swap atoms 1 and 2", () => {
-        order = [order[1], order[0], ...order.slice(2)];
-        show();
-      }),
-      ENN.button("Back to the start", back),
-      ENN.tick("average over S4", false, (ticked) => {
-        field = ticked ? ENN.averaged(alone) : alone;
-        show();
-      }),
-    );
+    const mirror = () => {
+      operator = ENN.times(MIRROR, operator);
+      show();
+    };
+    const swap = () => {
+      order = [order[1], order[0], ...order.slice(2)];
+      show();
+    };
+    const average = (ticked) => {
+      field = ticked ? ENN.averaged(alone) : alone;
+      show();
+    };
+    controls.append(player.button, ENN.button("Mirror", mirror));
+    if (ordinary) controls.append(ENN.button("As in the examples", back));
+    else {
+      controls.append(
+        ENN.button("Swap atoms 1 and 2", swap),
+        ENN.button("Back to the start", back),
+        ENN.tick("average over S4", false, average),
+      );
+    }
     if (data.configurations.length > 1) {
       const choose = (k) => {
         start = data.configurations[k];
@@ -113,8 +127,12 @@
       };
       controls.append(ENN.choice("Configuration", data.configurations.map((_, k) => [k, k + 1]), choose));
     }
-    const legend = ENN.legend([["analytic", "solid", "true forces (wide)"], ["predicted", "solid", "network (narrow)"]]);
-    root.append(panel, controls, legend, readout, table.element);
+    const legend = ENN.legend([
+      ["analytic", "solid", "true forces (wide)"],
+      ...(ordinary ? [["average", "solid", "ordinary network"]] : []),
+      ["predicted", "solid", ordinary ? "network of arrows" : "network (narrow)"],
+    ]);
+    root.append(panel, controls, legend, readout, ...(ordinary ? [] : [table.element]));
     show();
     return { defect, space, forces: () => forces, positions: () => act(start) };
   };

@@ -19,12 +19,13 @@ import json
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from enn_book.lectures.clusters import Relaxation
 from enn_book.lectures.descent import VALLEY_EXTENT, Extent, check_plane, level_lines, valley
+from enn_book.models.rivals import Perceptron
 from enn_lib.activations import Identity, VectorSoftsign
-from enn_lib.argon import ARGON, ARGON_MASS, check_positions
+from enn_lib.argon import ARGON, ARGON_MASS, Scales, check_positions
 from enn_lib.dynamics import ACCELERATION
 from enn_lib.force_field import NetworkForceField
 from enn_lib.runs import Run
@@ -118,12 +119,33 @@ def live_widget(
     return widget("live", data, instead=instead)
 
 
-def turn_widget(field: NetworkForceField, configurations: Tensor, *, instead: str) -> str:
+def ordinary_data(network: Perceptron, scales: Scales) -> dict:
+    """An ordinary network of four atoms as ``ENN.ordinaryField`` wants it, its weights rounded to float32."""
+    linear = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    return {
+        "widths": [linear[0].in_features, *(layer.out_features for layer in linear)],
+        "position_scale": scales.position,
+        "force_scale": scales.force,
+        "weights": packed(torch.cat([p.flatten() for p in network.layers.parameters()])),
+    }
+
+
+def turn_widget(
+    field: NetworkForceField,
+    configurations: Tensor,
+    *,
+    ordinary: Perceptron | None = None,
+    turn: Tensor | None = None,
+    instead: str,
+) -> str:
     """A network and the potential at configurations that the reader turns, mirrors and renumbers.
 
     Args:
         field: a network that `network_data` takes.
         configurations: Å, ``(configurations, 4, 3)``; each is shown about its middle.
+        ordinary: a network without the symmetry, in the scales of `field`, to be shown beside it; the atoms
+            are then not renumbered.
+        turn: of the atoms before the reader turns them, ``(3, 3)``; none if not given.
         instead: as in `widget`.
 
     Raises:
@@ -140,6 +162,10 @@ def turn_widget(field: NetworkForceField, configurations: Tensor, *, instead: st
         "potential": _POTENTIAL,
         "configurations": middle.flatten(start_dim=1).tolist(),
     }
+    if ordinary is not None:
+        data["ordinary"] = ordinary_data(ordinary, field.scales)
+    if turn is not None:
+        data["turn"] = turn.tolist()
     return widget("turn", data, instead=instead)
 
 

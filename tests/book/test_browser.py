@@ -1,13 +1,18 @@
 """The built book in a real browser: what is alive in its pages computes what the library computes."""
 
+import base64
+import json
+
 import pytest
 import torch
 from browser import DESKTOP, HTML, PAGES, PHONE, two_frames
 from bs4 import BeautifulSoup
 from torch import Tensor
+from torch.nn.utils import vector_to_parameters
 
 from enn_book.lectures.clusters import relax
 from enn_book.lectures.descent import valley
+from enn_book.models.rivals import Perceptron
 from enn_lib import ARGON, PermutationAverage, load_run, simulate
 from enn_lib.argon import sample_positions
 from enn_lib.dynamics import PAPER_POSITIONS, paper_initial_conditions, thermal_velocities
@@ -287,6 +292,24 @@ def test_without_scripts_a_live_part_says_what_to_look_at_and_a_figure_is_there(
         kind, "fire-frames"
     )
     assert opened.page.locator(f"figure#fig-{figure} img").is_visible()
+
+
+def test_on_the_first_page_the_ordinary_network_is_asked_again_for_every_turn(visit):
+    page = visit("book/intro").page
+    data = json.loads(page.locator("[data-enn=turn] script").text_content())["ordinary"]
+    ordinary = Perceptron(width=data["widths"][1], depth=len(data["widths"]) - 2).double()
+    weights = torch.frombuffer(bytearray(base64.b64decode(data["weights"])), dtype=torch.float32)
+    vector_to_parameters(weights.double(), ordinary.parameters())
+    shown = f"[[...{part('turn')}.positions()], [...{part('turn')}.forces().ordinary]]"
+    far = []
+    for name in ("As in the examples", "Mirror"):
+        page.get_by_role("button", name=name).click()
+        positions, forces = (tensor(r).reshape(4, 3) for r in page.evaluate(shown))
+        wanted = data["force_scale"] * ordinary(positions / data["position_scale"]).detach()
+        torch.testing.assert_close(forces, wanted, rtol=0, atol=1e-12)
+        far.append((forces - ARGON.forces(positions)).norm() / ARGON.forces(positions).norm())
+        assert f"ordinary network {100 * far[-1]:.0f} %" in page.locator(".enn-readout").inner_text()
+    assert far[1] > 2 * far[0]
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])

@@ -23,6 +23,7 @@ from enn_book.live.widgets import (
     turn_widget,
     widget,
 )
+from enn_book.models.rivals import Perceptron
 from enn_lib import ENN, NetworkForceField
 from enn_lib.argon import Scales, sample_positions
 from enn_lib.dynamics import PAPER_POSITIONS, thermal_velocities
@@ -112,6 +113,18 @@ def test_configurations_to_turn_are_shown_about_their_middle(field):
     shown = torch.tensor(data["configurations"], dtype=torch.float64).reshape(2, 4, 3)
     assert shown.mean(dim=1).abs().max() < 1e-12
     torch.testing.assert_close(shown - shown[:, :1], configurations - configurations[:, :1])
+
+
+def test_an_ordinary_network_and_a_first_turn_go_along(field):
+    ordinary, turn = Perceptron(width=5, depth=2), torch.eye(3).flip(0)
+    data = data_of(
+        turn_widget(field, sample_positions(1, seed=0), ordinary=ordinary, turn=turn, instead="Look.")
+    )
+    assert data["turn"] == turn.tolist()
+    assert data["ordinary"]["widths"] == [18, 5, 5, 12]
+    assert data["ordinary"]["position_scale"] == data["network"]["position_scale"]
+    first = unpacked(data["ordinary"]["weights"])[: 18 * 5].reshape(5, 18)
+    assert first.equal(ordinary.layers[0].weight.detach())
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (0, 4, 3), (2, 5, 3)])
