@@ -36,10 +36,8 @@ from enn_book.style import (
     BLACK,
     BLUE,
     GREEN,
-    ORANGE,
     PREDICTIONS,
     REMARK,
-    SKY,
     VERMILION,
     new_figure,
 )
@@ -89,27 +87,6 @@ def plot_potential(potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max
     inset.annotate(f"$r_0$ = {potential.r0:g} Å", (potential.r0, 0), (8, 6), textcoords="offset points")
     inset.axhline(0, **REMARK)
     inset.set(xlim=(3.1, r_max), ylim=(-1.7 * depth, 1.3 * depth), title="the well (meV)")
-    return figure
-
-
-def plot_configurations(smallest: Tensor, force_norms: Tensor, *, r_min: float = 2.8) -> Figure:
-    """Two histograms of the data: smallest pair distances (Å), and lengths of forces (eV/Å, log axis).
-
-    Args:
-        smallest: the smallest distance of each configuration, ``(N,)``.
-        force_norms: length of the force on every atom, any shape.
-        r_min: the limit of the rejection step, Å.
-    """
-    figure, (left, right) = new_figure(1, 2, height=3.0)
-    left.hist(smallest.numpy(), bins=60, color=SKY)
-    left.axvline(r_min, **REMARK)
-    left.set(xlabel="smallest distance (Å)", ylabel="configurations")
-    norms = force_norms.flatten().numpy()
-    right.hist(norms, bins=np.geomspace(norms.min(), norms.max(), 60), color=ORANGE)
-    right.axvline(np.median(norms), color=BLACK, label="median")
-    right.axvline(np.sqrt(np.mean(norms**2)), color=BLACK, linestyle="--", label="root mean square")
-    right.set(xlabel="$|F_i|$ (eV/Å)", ylabel="atoms", xscale="log")
-    right.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
     return figure
 
 

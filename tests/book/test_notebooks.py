@@ -26,7 +26,7 @@ PAGES = {Path(page).name: ROOT / f"{page}.md" for page in notebook_pages()}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text()) or {}
 
 FIRST_EDITION = [
-    *("argon", "training", "fire", "forces", "dynamics", "live"),
+    *("training", "fire", "forces", "dynamics"),
     *("peers", "n-body", "physicists-eye", "simulate", "molecule", "speed", "make-it-yours"),
 ]
 """Pages that are still to be rewritten."""

@@ -32,7 +32,6 @@ def every_figure():
     forces = normal(20, 4, 3)
     return {
         "plot_potential": figures.plot_potential(),
-        "plot_configurations": figures.plot_configurations(torch.linspace(3, 5, 9), forces.norm(dim=-1)),
         "plot_loss": figures.plot_loss({"paper": HISTORY, "reference": HISTORY}, level=1e-4),
         "plot_parity": figures.plot_parity(forces, {"network": forces + 0.01, "S4 average": forces}),
         "plot_error_by_distance": figures.plot_error_by_distance({"network": BINS}, level=0.00118),
