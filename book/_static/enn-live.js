@@ -1,4 +1,5 @@
-// The page "live": the trained network moves atoms beside the potential it has learned from.
+// The page "live": atoms are pushed together and pulled apart, and the network moves them beside the potential
+// that it has learned from.
 "use strict";
 (() => {
   const ENN = window.ENN || (window.ENN = {});
@@ -8,6 +9,13 @@
   const MOST = 600; // points of a curve; above, every second one goes
   const TRAIL = 120; // points
   const BUDGET = 12; // ms of computing a frame
+  const PAIR = [0, 2]; // the slider moves the first of these atoms on the line through both
+  const [NEAREST, FARTHEST, STOPS] = [2, 20, 400]; // of the slider, Å, on a logarithmic scale
+  const FIRST = 2.7; // Å
+  const POINTS = 120; // of the curve
+
+  const along = (share) => NEAREST * (FARTHEST / NEAREST) ** share;
+  const norm = (v) => Math.hypot(...v);
 
   /** What was recorded of two motions: the energies, and the last places of the atoms. */
   class Record {
@@ -40,8 +48,8 @@
       this.potential = new ENN.LennardJones(data.potential);
       this.fields = Object.fromEntries(Object.entries(data.networks).map(([n, d]) => [n, ENN.networkField(d)]));
       this.name = Object.keys(data.networks)[0];
-      this.average = true;
-      this.sample = 0;
+      this.average = false;
+      this.sample = "none";
       this.restart();
     }
 
@@ -62,6 +70,44 @@
       );
       this.record = new Record();
       this.record.add(this.motions, this.potential);
+      this.course = null;
+    }
+
+    /** The distance of the pair where the network's atoms are, Å. */
+    get distance() {
+      const [a, b] = PAIR.map((k) => ENN.atom(this.motions[1].positions, k));
+      return norm(a.map((x, c) => x - b[c]));
+    }
+
+    /** Those positions, with the pair so far apart, Å. */
+    at(distance) {
+      const positions = this.motions[1].positions.slice();
+      const [a, b] = PAIR.map((k) => ENN.atom(positions, k));
+      const factor = distance / this.distance;
+      a.forEach((x, c) => (positions[3 * PAIR[0] + c] = b[c] + factor * (x - b[c])));
+      return positions;
+    }
+
+    /** Both motions begin again with the pair so far apart. */
+    push(distance) {
+      const { course } = this;
+      this.begin(this.at(distance), this.motions[1].velocities);
+      this.course = course; // the line is the same
+    }
+
+    /** The size of the error of all forces over the size of the true ones. */
+    off(positions) {
+      const [true_forces, forces] = [this.potential.forces(positions), this.chosen(positions)];
+      return norm(forces.map((f, c) => f - true_forces[c])) / norm(true_forces);
+    }
+
+    /** How far off the forces are, in %, wherever the slider can put the atom: [[Å, %], ...]. */
+    get curve() {
+      this.course ??= [...Array(POINTS).keys()].map((k) => {
+        const distance = along(k / (POINTS - 1));
+        return [distance, 100 * this.off(this.at(distance))];
+      });
+      return this.course;
     }
 
     /** The start of the chosen sample; without one, at rest. */
@@ -76,6 +122,10 @@
       const moved = positions.slice();
       by.forEach((x, c) => (moved[3 * a + c] += x));
       this.begin(moved, velocities);
+    }
+
+    get steps() {
+      return this.motions[1].steps;
     }
 
     step() {
@@ -93,102 +143,88 @@
   ENN.widgets.live = (root, data) => {
     const model = new Comparison(data);
     const atoms = [...Array(data.positions.length / 3).keys()];
-    const camera = { turn: ENN.turn(0.5, -0.4) };
-    const [colors, names] = [["analytic", "predicted"], ["Analytic", "Network"]];
+    const [one, other] = PAIR.map((a) => a + 1);
     let held = null;
-    let shown = { analytic: null, predicted: null };
+    let shown = null;
+    let unit = 1; // eV/Å for an arrow of 1 Å
 
-    const norm = (v) => Math.hypot(...v);
-    const arrowUnit = () => {
-      const longest = Math.max(1e-9, ...atoms.map((a) => norm(ENN.atom(shown.analytic, a))));
-      return ENN.ticks(0, longest, 2.5)[1]; // eV/Å for an arrow of 1 Å
-    };
-
-    const scene = (which) => (painter) => {
-      const here = model.motions[which].positions;
-      for (const a of atoms) {
-        const trail = model.record.trails[which].map((p) => ENN.atom(p, a));
-        painter.path([...trail, ENN.atom(here, a)], { stroke: colors[which], width: 1.3, alpha: 0.6 });
-      }
-      const unit = arrowUnit();
-      for (const a of atoms) {
-        const place = ENN.atom(here, a);
-        painter.ball(place, { fill: a === held ? "held" : "atom", radius: 0.6, text: a + 1 });
-        if (which === 1) painter.ball(ENN.atom(model.motions[0].positions, a), { radius: 0.75, ring: "analytic" });
-        const forces = which ? shown.at_network : shown.analytic;
-        const arrow = (flat, style) => painter.arrow(place, ENN.atom(flat, a).map((f) => f / unit), style);
-        arrow(forces, { stroke: "analytic", width: 6, alpha: which ? 0.35 : 1 });
-        if (which === 1) arrow(shown.predicted, { stroke: "predicted", width: 2.2 });
-      }
-    };
-
-    const controls = ENN.make("div", { class: "enn-controls" });
-    const panels = ENN.make("div", { class: "enn-panels" });
-    const spaces = names.map((name, which) => {
-      const panel = ENN.make("div", {}, ENN.make("p", { class: "enn-title" }, name));
-      panels.append(panel);
-      return new ENN.Space(panel, {
-        label: `${name}: four atoms with their forces. Arrow keys move what the choice "Arrow keys move" says.`,
-        radius: 4.6,
-        camera,
-        scene: scene(which),
-        changed: () => spaces.forEach((space) => space.draw()),
-        held: () => held,
-        grab(x, y) {
-          return this.under(atoms.map((a) => ENN.atom(model.motions[which].positions, a)), x, y);
-        },
-        move(a, by) {
-          player.stop();
-          model.drag(which, a, by);
-          show();
-        },
-      });
-    });
-
-    const legend = ENN.legend([
-      ["analytic", "solid", "analytic"],
-      ["predicted", "solid", "network; the ring is the analytic place"],
-    ]);
-    const scale = ENN.make("span", { class: "enn-scale" });
-    legend.append(scale);
-    const readout = ENN.make("p", { class: "enn-readout", "aria-live": "off" });
-    const table = ENN.table(
-      "Forces where the network's atoms are, eV/Å: lengths, and the length of the difference.",
-      ["atom", "analytic", "network", "difference"],
-      atoms.map((a) => a + 1),
-    );
-
-    const show = () => {
+    const scene = (painter) => {
       const [analytic, network] = model.motions;
-      shown = { analytic: analytic.forces, predicted: network.forces, at_network: model.potential.forces(network.positions) };
-      const differences = atoms.map((a) => {
-        const p = ENN.atom(shown.predicted, a);
-        return norm(ENN.atom(shown.at_network, a).map((f, c) => f - p[c]));
-      });
-      table.fill(
-        atoms.map((a) => [
-          ENN.words(norm(ENN.atom(shown.at_network, a)), 4),
-          ENN.words(norm(ENN.atom(shown.predicted, a)), 4),
-          ENN.words(differences[a]),
-        ]),
-      );
-      const closest = Math.min(...[...model.potential.pairs(network.positions)].map(({ square }) => Math.sqrt(square)));
-      readout.textContent =
-        `${analytic.steps} fs. Energy: analytic ${(1000 * analytic.energy(model.potential)).toFixed(3)}, ` +
-        `network ${(1000 * network.energy(model.potential)).toFixed(3)} meV. ` +
-        `Atoms apart by ${model.rmsd().toFixed(4)} Å. ` +
-        (closest < data.r_min ? `Two atoms are ${closest.toFixed(2)} Å apart: no such case was in the training data.` : "");
-      readout.textContent = readout.textContent.replaceAll("-", "−");
-      scale.textContent = `an arrow of 1 Å: ${ENN.words(arrowUnit(), 1)} eV/Å`;
-      spaces.forEach((space) => {
-        const reach = Math.max(...model.motions.flatMap(({ positions }) => atoms.map((a) => norm(ENN.atom(positions, a)))));
-        space.radius = Math.max(4.6, 1.25 * reach);
-        space.draw();
-      });
-      drawEnergies();
+      for (const a of atoms) {
+        model.motions.forEach((motion, k) => {
+          const trail = model.record.trails[k].map((p) => ENN.atom(p, a));
+          const stroke = k ? "predicted" : "analytic";
+          painter.path([...trail, ENN.atom(motion.positions, a)], { stroke, width: 1.3, alpha: 0.6 });
+        });
+      }
+      for (const a of atoms) {
+        const place = ENN.atom(network.positions, a);
+        painter.ball(place, { fill: a === held ? "held" : "atom", radius: 0.6, text: a + 1 });
+        if (model.steps) painter.ball(ENN.atom(analytic.positions, a), { radius: 0.75, ring: "analytic" });
+        const arrow = (flat, style) => painter.arrow(place, ENN.atom(flat, a).map((f) => f / unit), style);
+        arrow(shown.analytic, { stroke: "analytic", width: 6, alpha: 0.45 });
+        arrow(shown.predicted, { stroke: "predicted", width: 2.2 });
+      }
     };
 
-    let pace = 4; // steps a frame, if there is time
+    const view = ENN.make("div");
+    const panels = ENN.make("div", { class: "enn-panels" }, view);
+    const space = new ENN.Space(view, {
+      label: `Four atoms with the forces on them. Arrow keys move what the choice "Arrow keys move" says.`,
+      radius: 1,
+      camera: { turn: ENN.turn(0.12, -0.2) },
+      scene,
+      held: () => held,
+      grab(x, y) {
+        return this.under(atoms.map((a) => ENN.atom(model.motions[1].positions, a)), x, y);
+      },
+      move(a, by) {
+        player.stop();
+        model.drag(1, a, by);
+        show();
+      },
+    });
+    const slider = ENN.slider(`Atoms ${one} and ${other}`, STOPS, (stop) => {
+      player.stop();
+      model.push(along(stop / STOPS));
+      show();
+    });
+    const readout = ENN.make("p", { class: "enn-readout", "aria-live": "off" });
+    view.append(ENN.make("div", { class: "enn-controls" }, slider.element), readout);
+
+    const percent = (share) => (share < 0.1 ? ENN.words(100 * share, 2) : Math.round(100 * share));
+    const energy = (motion) => (1000 * motion.energy(model.potential)).toFixed(2).replace("-", "−");
+    const words = () => {
+      const [analytic, network] = model.motions;
+      if (model.steps) {
+        return (
+          `${model.steps} fs. Energy: true ${energy(analytic)}, network ${energy(network)} meV. ` +
+          `The two motions are ${model.rmsd().toFixed(4)} Å apart.`
+        );
+      }
+      const squares = [...model.potential.pairs(network.positions)].map(({ square }) => square);
+      const beyond = Math.min(...squares) < data.r_min ** 2 * (1 - 1e-9);
+      return (
+        `Atoms ${one} and ${other} are ${model.distance.toFixed(2)} Å apart. ` +
+        `The forces are off by ${percent(model.off(network.positions))} %.` +
+        (beyond ? " No two atoms were so near in the training data." : "")
+      );
+    };
+    const show = () => {
+      const { positions } = model.motions[1];
+      shown = { analytic: model.potential.forces(positions), predicted: model.chosen(positions) };
+      const everywhere = model.motions.flatMap((motion) => atoms.map((a) => norm(ENN.atom(motion.positions, a))));
+      space.radius = Math.max(4.7, 1.25 * Math.max(...everywhere));
+      const longest = Math.max(...atoms.map((a) => norm(ENN.atom(shown.analytic, a))));
+      unit = ENN.ticks(0, Math.max(1e-9, longest), 0.55 * space.radius)[1];
+      readout.textContent = words();
+      scale.textContent = `an arrow of 1 Å: ${ENN.words(unit, 1)} eV/Å`;
+      slider.input.value = Math.round((STOPS * Math.log(model.distance / NEAREST)) / Math.log(FARTHEST / NEAREST));
+      space.draw();
+      draw();
+    };
+
+    let pace = 1; // steps a frame, if there is time
     const player = ENN.player(root, (jump) => {
       const until = performance.now() + (jump ? 250 : BUDGET);
       const steps = jump ? 30 * pace : pace;
@@ -216,12 +252,13 @@
       model.average = ticked;
       renew();
     });
-    const starts = [...data.velocities.keys()].map((k) => [k, `sample ${k + 1}`]);
-    const start = ENN.choice("Start", [...starts, ["rest", "at rest"]], (sample) => {
+    const starts = data.velocities.map((_, k) => [k, `as in the paper, ${k + 1}`]);
+    const start = ENN.choice("Velocities", [["none", "none"], ...starts], (sample) => {
       model.sample = sample;
       restart();
     });
-    const speed = ENN.choice("Speed", [[4, "normal"], [1, "slow"], [1000, "as fast as it goes"]], (steps) => (pace = Number(steps)));
+    const speeds = [[1, "1 fs a frame"], [4, "4 fs a frame"], [1000, "as fast as it goes"]];
+    const speed = ENN.choice("Speed", speeds, (steps) => (pace = Number(steps)));
     const keys = ENN.choice("Arrow keys move", [["", "the view"], ...atoms.map((a) => [a, `atom ${a + 1}`])], (a) => {
       held = a === "" ? null : Number(a);
       show();
@@ -231,22 +268,50 @@
       for (let k = 0; k < 10; k++) model.step();
       show();
     });
-    controls.append(
-      player.button, once, ENN.button("Back to the start", restart),
-      network, average, start, speed, keys,
+    const scale = ENN.make("span");
+    const legend = ENN.legend([
+      ["analytic", "solid", "true forces (wide)"],
+      ["predicted", "solid", "network (narrow)"],
+    ]);
+    legend.append(scale);
+    const graph = ENN.make("div");
+    panels.append(graph);
+    root.append(
+      panels,
+      ENN.make("div", { class: "enn-controls" }, player.button, once, ENN.button("Back to the start", restart)),
+      ENN.make("div", { class: "enn-controls enn-choices" }, network, average, start, speed, keys),
     );
-    root.append(controls, panels, legend, readout);
-    const drawEnergies = ENN.plot(root, "The total energies of both motions over time; the numbers stand above.", () => ({
-      x: "time (fs)",
-      y: "total energy (meV)",
-      least: 0.02,
-      curves: [
-        { points: model.record.energies[0], stroke: "analytic", width: 3 },
-        { points: model.record.energies[1], stroke: "predicted", dash: [6, 4] },
-      ],
-    }));
-    root.append(table.element);
+    const label =
+      "How far the forces are off at each distance; while time runs, the total energies of both motions. " +
+      "The numbers stand beside.";
+    const draw = ENN.plot(graph, label, () =>
+      model.steps
+        ? {
+            x: "time (fs)",
+            y: "total energy (meV)",
+            least: 0.02,
+            curves: [
+              { points: model.record.energies[0], stroke: "analytic", width: 3 },
+              { points: model.record.energies[1], stroke: "predicted", dash: [6, 4] },
+            ],
+          }
+        : {
+            x: `distance of atoms ${one} and ${other} (Å)`,
+            y: "forces off by (%)",
+            span: [[NEAREST, FARTHEST], [0, 100]],
+            across: Math.log,
+            ticks: [2, data.r_min, 5, 10, 20],
+            at: data.r_min,
+            words: "training data →",
+            curves: [
+              { points: model.curve, stroke: "predicted", width: 2.5 },
+              { points: [[model.distance, 100 * model.off(model.motions[1].positions)]], stroke: "predicted" },
+            ],
+          },
+    );
+    graph.append(legend);
+    model.push(FIRST);
     show();
-    return { model, spaces };
+    return { model, spaces: [space] };
   };
 })();

@@ -93,23 +93,27 @@
   };
 
   /**
-   * Curves over time. what() gives {x: label, y: label, least (height of the vertical axis at least),
-   * curves: [{points: [[x, y], ...], stroke, dash, width}], at: an x to mark or null}.
+   * Curves, by default over time. what() gives {x: label, y: label, least (height of the vertical axis at
+   * least), curves: [{points: [[x, y], ...], stroke, dash, width}], at: an x to mark or null, words: beside it},
+   * and for other axes span: [[first, last], [low, high]], across: a scale such as Math.log, ticks: those of x.
+   * What lies above the span is drawn at its edge, and a curve of one point as a dot.
    */
   ENN.plot = (parent, label, what) => {
     const draw = ENN.soon(() => {
       const { context, width, height, color } = ENN.begin(canvas);
-      const { x, y, least = 0, curves, at = null } = what();
+      const { x, y, least = 0, curves, at = null, words = "", span = null, across = (v) => v, ticks = null } = what();
       const points = curves.flatMap((curve) => curve.points);
       if (!points.length) return;
-      const [left, right, top, bottom] = [58, width - 8, 18, height - 34];
-      const right_x = Math.max(...points.map((p) => p[0]), 100);
-      let [low, high] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
-      const missing = Math.max(least - (high - low), 0.1 * (high - low)) / 2;
-      [low, high] = [low - missing, high + missing];
+      const [left, right, top, bottom] = [58, width - 18, 26, height - 34];
+      const over_time = () => {
+        const [low, high] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
+        const missing = Math.max(least - (high - low), 0.1 * (high - low)) / 2;
+        return [[0, Math.max(...points.map((p) => p[0]), 100)], [low - missing, high + missing]];
+      };
+      const [[first, last], [low, high]] = span ?? over_time();
       const to = ([px, py]) => [
-        left + ((right - left) * px) / right_x,
-        bottom - ((bottom - top) * (py - low)) / (high - low),
+        left + ((right - left) * (across(px) - across(first))) / (across(last) - across(first)),
+        bottom - ((bottom - top) * (Math.min(py, high) - low)) / (high - low),
       ];
       Object.assign(context, { font: "12px sans-serif", fillStyle: color("text"), lineWidth: 1 });
       context.strokeStyle = color("line");
@@ -121,15 +125,23 @@
         context.strokeRect(left, py, right - left, 0);
       }
       context.textAlign = "center";
-      for (const tick of ENN.ticks(0, right_x, width < 450 ? 3 : 6)) context.fillText(tick, to([tick, low])[0], bottom + 10);
+      const round = ticks ?? ENN.ticks(first, last, width < 450 ? 3 : 6);
+      for (const tick of round) context.fillText(tick, to([tick, low])[0], bottom + 10);
       context.fillText(x, (left + right) / 2, height - 8);
       context.textAlign = "left";
       context.fillText(y, 4, 8);
-      if (at !== null) context.strokeRect(to([at, low])[0], top, 0, bottom - top);
+      if (at !== null) {
+        context.strokeRect(to([at, low])[0], top, 0, bottom - top);
+        context.fillText(words, to([at, low])[0] + 5, top + 10);
+      }
       for (const { points: course, stroke, dash = [], width: thick = 1.8 } of curves) {
         context.setLineDash(dash);
-        Object.assign(context, { strokeStyle: color(stroke), lineWidth: thick });
+        Object.assign(context, { strokeStyle: color(stroke), fillStyle: color(stroke), lineWidth: thick });
         context.beginPath();
+        if (course.length === 1 && span) {
+          context.arc(...to(course[0]), 6, 0, 2 * Math.PI);
+          context.fill();
+        }
         course.forEach((p, k) => context[k ? "lineTo" : "moveTo"](...to(p)));
         context.stroke();
         context.setLineDash([]);

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import math
+import re
 
 import pytest
 import torch
@@ -48,6 +50,19 @@ def live(visit):
     opened = visit("book/live")
     opened.page.locator(".enn-widget").scroll_into_view_if_needed()
     return opened
+
+
+def off(field, positions: list[float]) -> float:
+    """The size of the error of the library's forces over that of the true ones."""
+    places = tensor(positions).reshape(4, 3)
+    true = ARGON.forces(places)
+    return ((field.forces(places) - true).norm() / true.norm()).item()
+
+
+def off_as_shown(page) -> float:
+    """The same in per cent, as the page "live" writes it."""
+    shown = re.search(r"off by ([\d.]+) %", page.locator(".enn-readout").inner_text())
+    return float(shown[1])
 
 
 def flat(positions: Tensor) -> list[float]:
@@ -129,24 +144,39 @@ def test_the_page_moves_the_atoms_as_the_library_does(live, name, average):
 
 def test_a_drag_moves_the_atom_and_the_forces_that_are_shown(live):
     page = live.page
-    table = page.locator(".enn-widget table")
     before = page.evaluate(POSITIONS)
-    shown = table.inner_text()
     drag(page, 40, -25)
     analytic, network = page.evaluate(f"{LIVE}.model.motions.map((m) => [...m.positions])")
     assert analytic == network
     moved = [abs(a - b) > 1e-3 for a, b in zip(analytic, before, strict=True)]
     assert any(moved[:3])
     assert not any(moved[3:])
-    assert table.inner_text() != shown
-    positions = tensor(analytic).reshape(4, 3)
-    wanted = PermutationAverage(load_run("softened").force_field).forces(positions)[0].norm().item()
-    assert f"{wanted:.4g}"[:5] in table.inner_text()
-    assert page.locator(".enn-readout").inner_text().startswith("0 fs.")
+    assert off_as_shown(page) == pytest.approx(100 * off(load_run("softened").force_field, analytic), rel=0.1)
+
+
+@every_field
+@pytest.mark.parametrize("distance", [2.5, 2.7, 18.0])
+def test_the_slider_pulls_two_atoms_apart_and_says_how_far_the_forces_are_off(live, name, average, distance):
+    page = live.page
+    page.get_by_label("Network", exact=True).select_option(name)
+    page.get_by_label("average over S4").set_checked(average)
+    before = tensor(page.evaluate(POSITIONS)).reshape(4, 3)
+    page.get_by_label("Atoms 1 and 3", exact=True).fill(str(round(400 * math.log10(distance / 2))))
+    positions = page.evaluate(POSITIONS)
+    after = tensor(positions).reshape(4, 3)
+    torch.testing.assert_close(after[1:], before[1:])
+    assert (after[0] - after[2]).norm().item() == pytest.approx(distance, rel=0.003)
+    wanted = 100 * off(field_of(name, average), positions)
+    assert off_as_shown(page) == pytest.approx(wanted, rel=0.02, abs=0.6)
+    assert ("so near" in page.locator(".enn-readout").inner_text()) == (distance < 2.8)
+    for place, share in page.evaluate(f"{LIVE}.model.curve")[::20]:
+        apart = after.clone()
+        apart[0] = after[2] + place * (after[0] - after[2]) / (after[0] - after[2]).norm()
+        assert share == pytest.approx(100 * off(field_of(name, average), flat(apart)), rel=1e-6)
 
 
 def test_a_drag_of_the_ground_turns_the_view_and_no_atom(live):
-    shown = f"[{POSITIONS}, {LIVE}.spaces[1].camera.turn]"
+    shown = f"[{POSITIONS}, {LIVE}.spaces[0].camera.turn]"
     positions, turn = live.page.evaluate(shown)
     drag(live.page, 55, 35, ground=True)
     after, turned = live.page.evaluate(shown)
@@ -313,9 +343,10 @@ def test_on_the_first_page_the_ordinary_network_is_asked_again_for_every_turn(vi
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_the_first_page_is_alive_on_its_first_screen(visit, size):
-    page = visit("book/intro", size=size).page
-    canvas = page.locator("[data-enn=turn] canvas").bounding_box()
+@pytest.mark.parametrize("name", ["intro", "live"])
+def test_these_pages_are_alive_on_their_first_screen(visit, name, size):
+    page = visit(f"book/{name}", size=size).page
+    canvas = page.locator("canvas.enn-space").bounding_box()
     assert canvas["y"] + canvas["height"] < size[1]
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert page.locator(".enn-widget").evaluate("(element) => element.scrollWidth <= element.clientWidth")
