@@ -15,7 +15,7 @@ export TQDM_DISABLE := 1
 # What looks at the built book; the last ones with the system's Chromium.
 BUILT_BOOK := $(addprefix tests/book/test_,$(addsuffix .py,book browser accessibility pdf))
 
-.PHONY: help setup book preview pdf student notebooks check-notebooks test check-lowest fuzz check-book format clean
+.PHONY: help setup book preview pdf student grade notebooks check-notebooks test check-lowest fuzz check-book format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -38,8 +38,11 @@ preview: $(STAMP) ## build some pages quickly: make preview PAGES="forces energy
 pdf: book ## print the built book with Chromium, into _build/book.pdf
 	@$(BIN)/python tools/pdf.py
 
-student: $(STAMP) ## notebooks to teach with, without and with solutions, in _build/student and _build/instructor
-	@$(BIN)/python tools/student.py
+student: $(STAMP) ## notebooks to teach with, all or PAGES="symmetry forces": _build/student and _build/instructor
+	@$(BIN)/python tools/student.py $(PAGES)
+
+grade: $(STAMP) ## run students' notebooks and write a table, grades.csv: make grade FOLDER=submitted
+	@$(BIN)/python -m enn_book grade "$(FOLDER)"
 
 notebooks: $(STAMP) ## notebooks to run anywhere, executed, as they are published, in _build/notebooks
 	@$(BIN)/python tools/notebooks.py

@@ -1,6 +1,7 @@
 """The command line of the book: ``python -m enn_book --help`` lists what it can do."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -47,11 +48,29 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {len(study.repeat(arguments.out))} records")
 
 
+def _grade(arguments: argparse.Namespace) -> None:
+    """Run and check students' notebooks, by a tool that reads the pages and so comes with a clone alone."""
+    tools = Path(__file__).absolute().parents[1] / "tools"
+    if not (tools / "grade.py").exists():
+        raise FileNotFoundError("grade: got an installed package, wanted a clone, which has the pages too")
+    sys.path.insert(0, str(tools))
+    from grade import grade_folder
+    from pages import ENVIRONMENT
+
+    if not arguments.folder:
+        raise ValueError("folder: got '', wanted a folder with notebooks of students in it")
+    os.environ.update(ENVIRONMENT)
+    Path(ENVIRONMENT["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)  # or IPython warns
+    options = {name: getattr(arguments, name) for name in ("seconds", "memory", "jobs")}
+    grade_folder(Path(arguments.folder), arguments.out, **options)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
         prog="python -m enn_book",
-        description="Make the figures of the paper, repeat a study of the book, or measure this machine.",
+        description="Make the figures of the paper, repeat a study of the book, measure this machine, or "
+        "grade students' notebooks.",
     )
     commands = top.add_subparsers(required=True, metavar="command")
     command = commands.add_parser(
@@ -102,6 +121,23 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", required=True, type=Path, help="the folder of the records")
     command.set_defaults(function=_benchmark)
+    command = commands.add_parser(
+        "grade",
+        help="run the notebooks of students and write a table of the exercises that pass",
+        description="Run notebooks that 'make student' has made and students have filled in, each in its own "
+        "kernel, with the checks of the book; print a line for each exercise, and write the table: student, "
+        "notebook, exercise, passed (1 or 0), and what the check said. No notebook stops the others.",
+    )
+    command.add_argument("folder", help="with a folder for each student, or notebooks named after them")
+    command.add_argument("--out", type=Path, help="the table (default: grades.csv in the folder)")
+    command.add_argument(
+        "--seconds", type=float, default=120, help="stop a cell after so many (default: 120)"
+    )
+    command.add_argument(
+        "--memory", type=float, default=4, help="that a notebook may take, in GiB (default: 4)"
+    )
+    command.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default: 2)")
+    command.set_defaults(function=_grade)
     return top
 
 

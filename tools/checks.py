@@ -24,17 +24,43 @@ def spoiled(value):
     return f"not {value}"
 
 
+def verdict(check: str, namespace: dict, **answers) -> Exception | None:
+    """What a check raises for some answers, or None; after it all names mean what they meant before."""
+    before = dict(namespace)
+    namespace.update(answers)
+    try:
+        exec(check, namespace)
+    except Exception as error:
+        return error
+    finally:
+        for name in set(namespace) - set(before):
+            del namespace[name]
+        namespace.update(before)
+    return None
+
+
 def assert_refuses(check: str, names: list[str], namespace: dict) -> None:
-    """Raise AssertionError if a check accepts an empty answer, or one that is wrong by a fifth."""
+    """Make sure that a check refuses an empty answer, and one wrong by a fifth, because they are wrong.
+
+    It runs in the page's own namespace, so that functions of the page see what it changes, as they do for a
+    student. In the same place it has to accept the right answers: what always fails would refuse all.
+
+    Args:
+        check: the source.
+        names: of the answers that it is about.
+        namespace: the globals of the page, with the right answers.
+
+    Raises:
+        AssertionError: if the check accepts what is wrong, or refuses what is right.
+    """
     for name in names:
         for wrong in (None, spoiled(namespace[name])):
-            try:
-                exec(check, namespace | {name: wrong})
-            except Exception as error:
-                if wrong is None or isinstance(error, AssertionError):
-                    continue
-                raise
-            raise AssertionError(f"the check passes with {name} = {wrong!r}")
+            error = verdict(check, namespace, **{name: wrong})
+            assert error, f"the check passes with {name} = {wrong!r}"
+            if wrong is not None and not isinstance(error, AssertionError):
+                raise error
+    error = verdict(check, namespace)
+    assert not error, f"the check refuses the right answers too: {type(error).__name__}: {error}"
 
 
 def with_refusals(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -45,7 +71,7 @@ def with_refusals(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if is_check(group[-1]):
             code = [cell for cell in group if cell.cell_type == "code"]
             names = list(answers(code[:-1], code[-1]))
-            call = f"assert_refuses({code[-1].source!r}, {names}, dict(globals()))"
+            call = f"assert_refuses({code[-1].source!r}, {names}, globals())"
             path = str(ROOT / "tools")
             cells.append(new_code_cell(f"import sys\nsys.path.insert(0, {path!r})\n"
                                        f"from checks import assert_refuses\n{call}"))  # fmt: skip

@@ -6,7 +6,7 @@
 
 The workflow *publish* puts the folder on the branch that ``repository.branch`` of ``_config.yml`` names,
 where the buttons of the pages lead: Colab opens no text. What a notebook needs it installs itself, in its
-first cell: the library with its extra ``notebook``, which brings what the pages import, from
+first cell (see `student`): the library with its extra ``notebook``, which brings what the pages import, from
 ``repository.url``, or from the place in the environment variable ENN_LIB_SOURCE, as a check does that asks
 what is here and not what was published.
 """
@@ -23,24 +23,10 @@ from pathlib import Path
 import nbformat
 import yaml
 from build_book import execute_stale
-from nbformat.v4 import new_code_cell
 from pages import CELL_TIMEOUT, ENVIRONMENT, ROOT, PageError, notebook_pages, project_files, with_a_kernel
-from student import instructor_notebook
+from student import instructor_notebook, source
 
 FOLDER = ROOT / "_build" / "notebooks"
-
-INSTALL = """\
-# This notebook needs the library of its book, with the extra "notebook". Where that is missing, as on Colab,
-# it is installed here.
-import importlib.util
-import os
-import subprocess
-import sys
-
-if any(importlib.util.find_spec(name) is None for name in ("enn_lib", "myst_nb")):
-    source = os.environ.get("ENN_LIB_SOURCE", "{source}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", f"enn-lib[notebook] @ {{source}}"]
-    subprocess.run(command, check=True)"""
 
 README = """\
 # The notebooks of a book
@@ -48,19 +34,6 @@ README = """\
 Made from the pages of {url} and put here by a workflow, with their results; they are edited there. The first
 cell of each installs what it needs.
 """
-
-
-def source(root: Path = ROOT) -> str:
-    """Where pip finds the library: the public address of the project."""
-    return f"git+{yaml.safe_load((root / '_config.yml').read_text())['repository']['url']}"
-
-
-def published_notebook(notebook: nbformat.NotebookNode, place: str) -> nbformat.NotebookNode:
-    """A page as it is published: with results and solutions, after a cell that installs from `place`."""
-    result = instructor_notebook(notebook)
-    result.cells.insert(0, new_code_cell(INSTALL.format(source=place), id="install"))
-    nbformat.validate(result)
-    return result
 
 
 def publish(notebooks: dict[str, nbformat.NotebookNode], folder: Path, place: str) -> None:
@@ -71,7 +44,7 @@ def publish(notebooks: dict[str, nbformat.NotebookNode], folder: Path, place: st
     for page, notebook in notebooks.items():
         path = part / f"{page}.ipynb"
         path.parent.mkdir(exist_ok=True)
-        nbformat.write(published_notebook(notebook, place), path)
+        nbformat.write(instructor_notebook(notebook, page), path)
     (part / "requirements.txt").write_text(f"enn-lib[notebook] @ {place}\n")
     (part / "runtime.txt").write_text("python-3.11\n")
     (part / "README.md").write_text(README.format(url=place.removeprefix("git+")))

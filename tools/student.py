@@ -1,31 +1,62 @@
 """Notebooks to teach with: a student set without solutions, an instructor set with them.
 
-    python tools/student.py        all lectures, into _build/student and _build/instructor
+    python tools/student.py              all lectures, into _build/student and _build/instructor
+    python tools/student.py symmetry     only some
 
 A page holds everything. Between ``{solution-start} label`` and ``{solution-end}`` its last code cell may
 be tagged ``check``. What such a check uses and the cells of the solution before it define is the answer:
 a variable or a function. In the student's notebook the solution is replaced by one cell with empty
-answers, and the check follows. This is nbgrader's pair of a manually solved and an autograded cell,
-without its database: run a notebook to grade it.
+answers, and the check follows. This is nbgrader's pair of a solution and an autograded cell, and both say
+so in nbgrader's words: ``metadata.nbgrader.grade_id`` is the label of the exercise, for the check, and the
+label with ``-answer``. By it `grade` finds them.
 """
 
+import argparse
 import ast
 import os
 import re
 import shutil
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 import nbformat
+import yaml
 from build_book import execute_stale
+from links import address, references
 from markdown_cells import glued, plain
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pages import ENVIRONMENT, ROOT, PageError, lecture_pages, read_page
 
 START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULTILINE)
 END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
+
+INSTALL = """\
+# This notebook needs the library of its book, with the extra "notebook". Where that is missing, as on Colab,
+# it is installed here.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if any(importlib.util.find_spec(name) is None for name in ("enn_lib", "myst_nb")):
+    source = os.environ.get("ENN_LIB_SOURCE", "{source}")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", f"enn-lib[notebook] @ {{source}}"]
+    subprocess.run(command, check=True)"""
+
+HAND_IN = (
+    "Write your answers where a cell wants them. Add cells where you like, but leave these in their order. "
+    "Then hand in this file."
+)
+"""What a student has to know of a notebook."""
+
+
+def source(root: Path = ROOT) -> str:
+    """Where pip finds the library: the public address of the project."""
+    return f"git+{yaml.safe_load((root / '_config.yml').read_text())['repository']['url']}"
 
 
 def split(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, str]]:
@@ -124,9 +155,21 @@ def grouped(notebook) -> Iterator[tuple[list[nbformat.NotebookNode], str]]:
         yield from [(cells, label)] if label else [([cell], label) for cell in cells]
 
 
-def student_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A page without results and solutions, but with empty answers and their checks."""
-    cells = []
+def graded(source: str, label: str, *, answer: bool = False, check: bool = False) -> nbformat.NotebookNode:
+    """A code cell of an exercise, with what nbgrader wants to know of it; a check can not be edited.
+
+    A cell that is neither the answer to a check nor a check is graded by hand.
+    """
+    about = {"schema_version": 3, "grade_id": f"{label}-answer" if answer else label, "task": False}
+    about |= {"grade": not answer, "solution": not check, "locked": check}
+    if not answer:
+        about["points"] = 1
+    return new_code_cell(source, metadata={"nbgrader": about, "deletable": False, "editable": not check})
+
+
+def student_notebook(notebook: nbformat.NotebookNode, page: str) -> nbformat.NotebookNode:
+    """A page, such as "book/forces", with empty answers and their checks instead of results and solutions."""
+    cells = [new_markdown_cell(f"*{HAND_IN}*")]
     for group, label in grouped(notebook):
         code = [cell for cell in group if cell.cell_type == "code"]
         if not label:
@@ -135,18 +178,19 @@ def student_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             wanted = answers(code[:-1], code[-1])
             functions = any(isinstance(how, ast.FunctionDef) for how in wanted.values())
             empty = ("\n\n\n" if functions else "\n").join(stub(*answer) for answer in wanted.items())
-            cells += [new_code_cell(empty), new_code_cell(guarded(wanted, code[-1].source))]
+            cells.append(graded(empty, label, answer=True))
+            cells.append(graded(guarded(wanted, code[-1].source), label, check=True))
         else:
-            cells.append(new_code_cell("# your work"))
-    return finish(notebook, cells, clear=True)
+            cells.append(graded("# your work", label))
+    return finish(notebook, page, cells, clear=True)
 
 
-def instructor_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A page with its results, solutions and checks."""
+def instructor_notebook(notebook: nbformat.NotebookNode, page: str) -> nbformat.NotebookNode:
+    """A page, such as "book/forces", with its results, solutions and checks."""
     cells = []
     for group, label in grouped(notebook):
         cells += [new_markdown_cell("**Solution**"), *group] if label else group
-    return finish(notebook, cells, clear=False)
+    return finish(notebook, page, cells, clear=False)
 
 
 def with_captions(cells) -> Iterator[nbformat.NotebookNode]:
@@ -158,39 +202,64 @@ def with_captions(cells) -> Iterator[nbformat.NotebookNode]:
             yield new_markdown_cell(f"**Figure.** {caption.strip()}")
 
 
-def drawing(name: str) -> str:
-    """A file of ``book/drawings`` as a notebook holds it."""
-    return b64encode((ROOT / "book" / "drawings" / name).read_bytes()).decode()
+def picture(name: str, values: dict) -> dict[str, str]:
+    """A picture that the page has glued, or a file of ``book/drawings``, as a notebook holds it."""
+    if name in values:
+        return {"image/png": values[name]}
+    return {"image/svg+xml": b64encode((ROOT / "book" / "drawings" / name).read_bytes()).decode()}
 
 
-def finish(notebook, cells, *, clear: bool) -> nbformat.NotebookNode:
-    """A notebook of some cells whose prose any Jupyter shows, with or without results."""
+def finish(notebook, page: str, cells, *, clear: bool) -> nbformat.NotebookNode:
+    """A notebook of some cells that is whole away from the book, with or without results.
+
+    It installs what it needs. Any Jupyter shows its prose and pictures; references are links, the works that
+    it cites stand at its end, and what the book folds is folded.
+    """
     values = glued(notebook)
-    result = new_notebook(metadata={"kernelspec": notebook.metadata.kernelspec})
-    for number, cell in enumerate(with_captions(cells)):
+    result = new_notebook(metadata={"kernelspec": notebook.metadata.kernelspec, "enn_book": {"page": page}})
+    install = new_code_cell(INSTALL.format(source=source()), metadata={"tags": ["hide-input"]})
+    here = new_markdown_cell(f"*[This page]({address()}/{page}.html) in the book.*")
+    cells = [install, here, *with_captions(cells)]
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    if works := references(prose):
+        cells.append(new_markdown_cell(f"## References\n\n{works}"))
+    for number, cell in enumerate(cells):
         cell = nbformat.from_dict({**cell, "id": f"cell-{number}"})
         if cell.cell_type == "markdown":
             cell.source = plain(cell.source, values)
             if names := re.findall(r"\(attachment:(\S+)\)", cell.source):
-                cell.attachments = {name: {"image/svg+xml": drawing(name)} for name in names}
-        elif clear:
-            cell.outputs, cell.execution_count = [], None
+                cell.attachments = {name: picture(name, values) for name in names}
+        else:
+            tags = cell.metadata.get("tags", [])
+            if "hide-input" in tags and "parameters" not in tags:  # parameters are there to be changed
+                cell.metadata["jupyter"] = {"source_hidden": True}
+            if clear:
+                cell.outputs, cell.execution_count = [], None
         result.cells.append(cell)
     nbformat.validate(result)
     return result
 
 
 def main() -> None:
-    """Write both sets."""
+    """Write both sets; the exit status is 1 if that fails."""
+    parser = argparse.ArgumentParser(description="Write the notebooks to teach with.")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="only these, such as symmetry")
+    lectures = {Path(page).name: page for page in lecture_pages()}
+    wanted = parser.parse_args().pages or list(lectures)
+    if unknown := [page for page in wanted if page not in lectures]:
+        sys.exit(f"error: pages: got {' '.join(unknown)}, wanted some of {' '.join(lectures)}")
     os.environ.update(ENVIRONMENT)
-    notebooks = {page: read_page(ROOT / f"{page}.md") for page in lecture_pages()}
-    execute_stale(notebooks)
+    notebooks = {lectures[name]: read_page(ROOT / f"{lectures[name]}.md") for name in wanted}
+    try:
+        execute_stale(notebooks)
+    except PageError as error:
+        sys.exit(f"error: {error}")
     for kind, make in (("student", student_notebook), ("instructor", instructor_notebook)):
         folder, part = ROOT / "_build" / kind, ROOT / "_build" / f"{kind}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for page, notebook in notebooks.items():
-            nbformat.write(make(notebook), part / f"{page.removeprefix('book/')}.ipynb")
+            nbformat.write(make(notebook, page), part / f"{Path(page).name}.ipynb")
         if kind == "instructor":
             (part / "teaching.md").write_text(plain((ROOT / "book" / "teaching.md").read_text(), {}))
         shutil.rmtree(folder, ignore_errors=True)

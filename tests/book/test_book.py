@@ -13,7 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
-from pages import ROOT, read_page, toc_pages
+from links import address, targets
+from pages import ROOT, lecture_pages, read_page, toc_pages
+from student import student_notebook
 
 HTML = ROOT / "_build" / "html"
 PAGES = [f"{page}.html" for page in toc_pages()]
@@ -180,8 +182,8 @@ def test_a_page_needs_nothing_from_elsewhere(file):
 @pytest.mark.parametrize("file", STATIC)
 def test_a_style_sheet_needs_nothing_from_elsewhere(file):
     text = (HTML / file).read_text()
-    for address in re.findall(r"url\(\s*['\"]?([^)'\"]+)|@import\s+['\"]([^'\"]+)", text):
-        assert not is_remote("".join(address)), address
+    for where in re.findall(r"url\(\s*['\"]?([^)'\"]+)|@import\s+['\"]([^'\"]+)", text):
+        assert not is_remote("".join(where)), where
 
 
 @every_page
@@ -191,6 +193,22 @@ def test_mathematics_is_set_by_the_copy_of_mathjax_beside_the_pages(page):
     for script in scripts:
         folder = ((HTML / page).parent / script).parent
         assert list(folder.glob("output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff"))
+
+
+def test_what_a_notebook_links_to_is_a_place_of_the_book():
+    for page in lecture_pages():
+        for cell in student_notebook(read_page(ROOT / f"{page}.md"), page).cells:
+            for file, anchor in re.findall(rf"\({address()}/([^)#]+)#?([^)]*)\)", cell.source):
+                assert (HTML / file).exists(), file
+                assert not anchor or anchor in anchors(file), f"{file}#{anchor}"
+
+
+def test_an_equation_has_the_number_in_a_notebook_that_it_has_in_the_book():
+    for label, (place, number) in targets().items():
+        if label.startswith("eq-"):
+            file = place.removeprefix(f"{address()}/").partition("#")[0]
+            shown = soup(file).find("span", id=f"equation-{label}") or soup(file).find(id=f"equation-{label}")
+            assert number in shown.get_text(), label
 
 
 def test_the_search_knows_every_page():

@@ -15,9 +15,10 @@ import zipfile
 import nbformat
 import pytest
 import yaml
-from notebooks import check, publish, published_notebook, source, tracked_copy
+from notebooks import check, publish, tracked_copy
 from packaging.requirements import Requirement
 from pages import ROOT, PageError, code_cells, notebook_pages, read_page
+from student import instructor_notebook, source
 
 FORCES = ROOT / "book" / "forces.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -30,7 +31,7 @@ every_page = pytest.mark.parametrize("page", notebook_pages())
 @pytest.fixture
 def published():
     """A page as it is published, without results."""
-    return published_notebook(read_page(FORCES), source())
+    return instructor_notebook(read_page(FORCES), "book/forces")
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_page_imports_only_what_the_install_line_brings(page):
 
 @every_page
 def test_prose_is_markdown_that_any_jupyter_shows(page):
-    notebook = published_notebook(read_page(ROOT / f"{page}.md"), source())
+    notebook = instructor_notebook(read_page(ROOT / f"{page}.md"), page)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             left = re.search(r"\{[a-z:-]+\}`[^`]*`|^[`:]{3,}\{.*|^\([\w-]+\)=", cell.source, re.M)
@@ -102,7 +103,7 @@ def test_prose_is_markdown_that_any_jupyter_shows(page):
 
 @every_page
 def test_the_caption_of_every_figure_follows_it(page):
-    cells = published_notebook(read_page(ROOT / f"{page}.md"), source()).cells
+    cells = instructor_notebook(read_page(ROOT / f"{page}.md"), page).cells
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
         if cell.metadata.get("mystnb", {}).get("figure"):
             assert following.source.startswith("**Figure.** ")

@@ -1,4 +1,4 @@
-"""``python -m enn_book reproduce | study | benchmark``."""
+"""``python -m enn_book reproduce | study | benchmark | grade``."""
 
 import subprocess
 import sys
@@ -45,6 +45,7 @@ def toy(monkeypatch):
         (["reproduce"], ["--figure", "1 to 7", "--quick", "--run", "--out", "figure-N.csv", "figures)"]),
         (["study"], ["name", "--out", "--budget MINUTES", "--length", "goes on where it was stopped"]),
         (["benchmark"], ["--out", "folder of the records", "five minutes"]),
+        (["grade"], ["folder", "--seconds", "--memory", "--jobs", "--out", "grades.csv", "1 or 0"]),
     ],
 )
 def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, monkeypatch):
@@ -58,7 +59,16 @@ def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, mo
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "benchmark", "reproduce --figure one", "study choices --budget soon"]
+    "command",
+    [
+        "",
+        "train",
+        "benchmark",
+        "reproduce --figure one",
+        "study choices --budget soon",
+        "grade",
+        "grade a --jobs x",
+    ],
 )
 def test_a_command_that_is_not_complete_shows_the_usage(command, capsys):
     with pytest.raises(SystemExit) as caught:

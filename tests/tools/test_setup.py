@@ -134,7 +134,7 @@ def test_no_file_names_a_place_of_the_machine_it_was_written_on():
     assert not found
 
 
-GUIDES = ["README.md", "CONTRIBUTING.md", "RELEASING.md", ".ci/run", "book/reproduce.md"]
+GUIDES = ["README.md", "CONTRIBUTING.md", "RELEASING.md", ".ci/run", "book/reproduce.md", "book/teaching.md"]
 
 
 @pytest.mark.parametrize(

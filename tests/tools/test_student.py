@@ -147,7 +147,7 @@ def test_a_student_s_notebook_has_nothing_of_a_solution(page):
     for cell, label in split(notebook):
         lines = {line.strip() for line in cell.source.splitlines()}
         (hidden if label and not is_check(cell) else shown).update(lines)
-    lines = "\n".join(cell.source for cell in student_notebook(notebook).cells).splitlines()
+    lines = "\n".join(cell.source for cell in student_notebook(notebook, page).cells).splitlines()
     text = {line.strip() for line in lines}
     secrets = {line for line in hidden - shown if len(line) > 20 and not line.startswith(("def ", '"""'))}
     assert secrets
@@ -156,7 +156,7 @@ def test_a_student_s_notebook_has_nothing_of_a_solution(page):
 
 @every_lecture
 def test_a_student_s_notebook_needs_no_name_that_only_a_solution_defines(page, tmp_path):
-    notebook = student_notebook(read_page(LECTURES[page]))
+    notebook = student_notebook(read_page(LECTURES[page]), page)
     nbformat.write(notebook, tmp_path / f"{page}.ipynb")
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821"]
     done = subprocess.run([*command, tmp_path], capture_output=True, text=True)
@@ -166,7 +166,8 @@ def test_a_student_s_notebook_needs_no_name_that_only_a_solution_defines(page, t
 @every_lecture
 def test_an_instructor_s_notebook_has_the_code_of_the_page(page):
     notebook = read_page(LECTURES[page])
-    kept = [cell.source for cell in code_cells(instructor_notebook(notebook))]
+    install, *kept = [cell.source for cell in code_cells(instructor_notebook(notebook, page))]
+    assert "pip" in install
     assert kept == [cell.source for cell in code_cells(notebook)]
 
 
@@ -186,8 +187,8 @@ def test_most_exercises_have_a_check(graded):
 
 
 def test_an_empty_answer_stands_for_the_solution_and_the_check_follows(page):
-    notebook = student_notebook(page)
-    _, answer, check, work = [cell.source for cell in code_cells(notebook)]
+    notebook = student_notebook(page, "book/page")
+    _, _, answer, check, work = [cell.source for cell in code_cells(notebook)]
     assert answer == (
         'def double(x, *, factor=2):\n    """Twice x."""\n'
         '    raise NotImplementedError("double: your answer")\n\n\n'
@@ -200,6 +201,11 @@ def test_an_empty_answer_stands_for_the_solution_and_the_check_follows(page):
     assert "The end." in notebook.cells[-1].source
 
 
+def prose(notebook):
+    """The text of a notebook."""
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
 def run(cells):
     """Execute cells in one namespace."""
     namespace: dict = {}
@@ -208,11 +214,11 @@ def run(cells):
 
 
 def test_the_check_passes_for_the_solution(page):
-    run(code_cells(instructor_notebook(page)))
+    run(code_cells(instructor_notebook(page, "book/page")))
 
 
 def test_the_check_fails_for_the_empty_answer(page):
-    cells = code_cells(student_notebook(page))[:3]
+    cells = code_cells(student_notebook(page, "book/page"))[1:4]
     with pytest.raises(AssertionError, match="total: got None, wanted your answer"):
         run(cells)
     cells[1].source = cells[1].source.replace("total = None", "total = 4")
@@ -236,6 +242,31 @@ def test_a_check_that_accepts_a_wrong_number_is_found():
     assert_refuses("assert abs(x - 1) < 0.1", ["x"], {"x": 1.0})
     with pytest.raises(AssertionError, match=r"the check passes with x = 1\.2"):
         assert_refuses("assert x > 0", ["x"], {"x": 1.0})
+
+
+def test_a_check_that_refuses_right_answers_too_is_found():
+    for check in ("assert x > 2", "assert x == 1.0\nmissing"):
+        with pytest.raises(AssertionError, match=r"the check refuses the right answers too: \w+Error"):
+            assert_refuses(check, ["x"], {"x": 1.0})
+
+
+SWAPPED = """
+kept, weight = weight, 2 * weight
+wanted = pull()
+weight = kept
+assert abs(answer - wanted) < {tolerance}
+"""
+"""A check that puts something in the place of what a function of the page looks up."""
+
+
+def test_a_check_runs_where_the_functions_of_the_page_look_things_up():
+    namespace: dict = {}
+    exec("weight, answer = 1.0, 2.0\ndef pull():\n    return weight", namespace)
+    before = dict(namespace)
+    assert_refuses(SWAPPED.format(tolerance=0.1), ["answer"], namespace)
+    assert namespace == before
+    with pytest.raises(AssertionError, match=r"the check passes with answer = 2\.4"):
+        assert_refuses(SWAPPED.format(tolerance=1), ["answer"], namespace)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +297,7 @@ def test_a_solution_that_cannot_be_taken_out_or_does_not_say_what_is_wanted_is_r
 ):
     assert old in PAGE
     with pytest.raises(PageError, match=message):
-        student_notebook(read(tmp_path, PAGE.replace(old, new)))
+        student_notebook(read(tmp_path, PAGE.replace(old, new)), "book/page")
 
 
 @pytest.mark.parametrize("check", ["assert n == 2", "assert Answer"])
@@ -277,18 +308,17 @@ def test_a_check_of_nothing_that_can_be_filled_in_is_refused(check):
 
 
 def test_prose_becomes_markdown_that_any_jupyter_shows(page):
-    text = "\n\n".join(c.source for c in student_notebook(page).cells if c.cell_type == "markdown")
+    text = prose(student_notebook(page, "book/page"))
     assert "# Doubling, by adding" in text
     assert "**Exercise: Small project: Twice**\n\nDouble it.\n\n$$\n2 n\n$$" in text
     assert "Twice it is …." in text
     assert not re.search(r"\{[a-z:-]+\}|^[`:]{3}", text, re.M)
-    nested = "::::{a} A\n:class: b\n\n:::{b}\ninner {cite}`x2020` {ref}`y`\n:::\n::::\n"
-    assert plain(nested, {}) == "**A: A**\n\n**B**\n\ninner [x2020] y\n"
+    nested = "::::{a} A\n:class: b\n\n:::{b}\ninner {ref}`y`\n:::\n::::\n"
+    assert plain(nested, {}) == "**A: A**\n\n**B**\n\ninner y\n"
     assert plain(":::{admonition} Title\n:class: tip\n\ntext\n:::", {}) == "**Title**\n\ntext"
     assert plain("```sh\nmake\n```", {}) == "```sh\nmake\n```"
     assert plain("{glue:text}`a:.2f` and {glue:text}`b`", {"a": 1, "b": "c"}) == "1.00 and c"
     assert plain("```{glue:md} t\n:format: myst\n```\n", {"t": "| a |"}) == "| a |\n"
-    assert plain("```{glue:figure} p\n:name: f\n\nwords\n```", {}) == "**Figure**\n\nwords"
 
 
 def test_a_drawing_travels_with_its_notebook(tmp_path, monkeypatch):
@@ -298,31 +328,40 @@ def test_a_drawing_travels_with_its_notebook(tmp_path, monkeypatch):
     options = ":name: fig-a\n:alt: Two arrows\n:figclass: drawing\n"
     figure = f"\n```{{figure}} drawings/layer.svg\n{options}\nThe *layer*.\n```\n"
     text = PAGE.replace("\nThe end.", figure)
-    cell = instructor_notebook(read(tmp_path, text)).cells[-1]
+    cell = instructor_notebook(read(tmp_path, text), "book/page").cells[-1]
     assert cell.source == "![Two arrows](attachment:layer.svg)\n\n**Figure.** The *layer*."
     assert cell.attachments == {"layer.svg": {"image/svg+xml": "PHN2Zy8+"}}
 
 
-def test_what_was_glued_is_read_as_values_and_tables_but_not_pictures():
+def test_what_was_glued_is_read_as_values_tables_and_pictures_but_not_as_html():
     def record(name, **data):
-        data = {f"application/papermill.record/text/{kind}": content for kind, content in data.items()}
+        data = {f"application/papermill.record/{k.replace('_', '/')}": text for k, text in data.items()}
         return nbformat.v4.new_output("display_data", data=data, metadata={"scrapbook": {"name": name}})
 
     cell = nbformat.v4.new_code_cell(
         outputs=[
-            record("number", plain="0.5"),
-            record("table", plain="<Markdown object>", markdown="| a |"),
-            record("picture", plain="<HTML object>", html="<svg></svg>"),
+            record("number", text_plain="0.5"),
+            record("table", text_plain="<Markdown object>", text_markdown="| a |"),
+            record("picture", text_plain="<Figure>", image_png="iVBO"),
+            record("live", text_plain="<HTML object>", text_html="<svg></svg>"),
         ]
     )
-    assert glued(nbformat.v4.new_notebook(cells=[cell])) == {"number": 0.5, "table": "| a |"}
+    found = glued(nbformat.v4.new_notebook(cells=[cell]))
+    assert found == {"number": 0.5, "table": "| a |", "picture.png": "iVBO"}
 
 
 def test_a_student_s_notebook_has_no_results_and_an_instructor_s_has_them(page):
     for cell in code_cells(page):
         cell.outputs = [nbformat.v4.new_output("stream", text="4\n")]
-    assert not any(cell.outputs for cell in code_cells(student_notebook(page)))
-    assert all(cell.outputs for cell in code_cells(instructor_notebook(page)))
+    assert not any(cell.outputs for cell in code_cells(student_notebook(page, "book/page")))
+    _, *cells = code_cells(instructor_notebook(page, "book/page"))
+    assert all(cell.outputs for cell in cells)
+
+
+def test_a_page_that_is_no_lecture_is_refused_with_the_names_of_those_that_are(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["student.py", "forces", "teaching"])
+    with pytest.raises(SystemExit, match=r"error: pages: got teaching, wanted some of intro symmetry "):
+        student.main()
 
 
 # The plans

@@ -1,0 +1,1 @@
+"""The tails of the errors: over test sets, around the worst configuration, and in dynamics."""

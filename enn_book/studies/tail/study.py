@@ -1,0 +1,138 @@
+"""How errors of forces are distributed: over test sets, around the worst configuration, in dynamics."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from enn_book.studies.study import Outcome, Records, Study
+from enn_book.style import Table, number, percent, table
+from enn_lib.argon import ARGON, Configurations, generate_data, sample_positions
+from enn_lib.dynamics import paper_initial_conditions, simulate
+from enn_lib.evaluation import force_fields, predict
+from enn_lib.runs import load_run
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+"""Of the errors of single configurations."""
+
+COLUMNS = ("over_s4", "seed", "rmsd", "low", "high", "q50", "q90", "q99", "q99.9", "q100", "worst_share")
+"""The columns of the main table, a row for each test set: whether the forces are averaged over S4, the seed
+of the configurations (-1 for the run's own test part), the RMSD, eV/Å per component, the ends of its 95 %
+bootstrap interval, the `QUANTILES` of the RMSD of single configurations, and the share of the squared error
+that the worst configuration has."""
+
+PATH_COLUMNS = ("over_s4", "q50", "q90", "q99", "q99.9", "q100", "worst_hundredth")
+"""The columns of the table "dynamics": the `QUANTILES` of the error along the network's own trajectories,
+eV/Å per component, and the share of the squared error that the worst hundredth of all steps has."""
+
+LINE_COLUMNS = ("line", "distance", "error", "error_s4")
+"""The columns of the table "lines": which line, the distance along it, Å, from the configuration that is the
+worst of the run's own test part, and the RMSD there, eV/Å per component, alone and over S4."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Settings of a run.
+
+    Attributes:
+        name: of the trained network, as `load_run` takes it.
+        fresh: seeds of fresh test sets for the network alone; over S4 the first of them only.
+        n_fresh: configurations of a fresh set.
+        n_bootstrap: resamplings of a test set.
+        n_lines: straight lines in random directions through the worst configuration.
+        reach: how far they go to both sides, Å; the length of the displacement of all atoms together.
+        n_points: of a line.
+        n_steps: of the dynamics of sec. 4.3, 1 fs each, with the ten samples of the paper.
+        seed: of the resamplings and the directions.
+    """
+
+    name: str
+    fresh: tuple[int, ...] = (7001, 7002, 7003)
+    n_fresh: int = 20_000
+    n_bootstrap: int = 1000
+    n_lines: int = 5
+    reach: float = 0.3
+    n_points: int = 121
+    n_steps: int = 4000
+    seed: int = 0
+
+
+def mean_squares(predicted: Tensor, true: Tensor) -> Tensor:
+    """The mean over atoms and components of the squared error of every configuration, (eV/Å)²."""
+    return (predicted - true).square().mean(dim=(-1, -2))
+
+
+def spread(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> list[float]:
+    """The RMSD of a set, its 95 % bootstrap interval, the quantiles, and the share of the worst one."""
+    n = len(squares)
+    resampled = torch.stack([
+        squares[torch.randint(n, (n,), generator=generator)].mean() for _ in range(n_bootstrap)
+    ])  # fmt: skip
+    ends = resampled.sqrt().quantile(squares.new_tensor([0.025, 0.975]))
+    quantiles = squares.sqrt().quantile(squares.new_tensor(QUANTILES))
+    rmsd = squares.mean().sqrt()
+    return [*map(float, (rmsd, *ends, *quantiles, squares.max() / squares.sum()))]
+
+
+def run_tail(config: Tail) -> Outcome:
+    """Measure a run; the tables have `COLUMNS`, `PATH_COLUMNS` and `LINE_COLUMNS`."""
+    run = load_run(config.name)
+    fields = list(force_fields(run).values())
+    generator = torch.Generator().manual_seed(config.seed)
+    own = generate_data(run.config.n_configurations, run.config.data_seed).test
+    rows, worst = [], 0
+    for over_s4, field in enumerate(fields):
+        for seed in (-1, *config.fresh[: 1 if over_s4 else None]):
+            part = own
+            if seed >= 0:
+                positions = sample_positions(config.n_fresh, seed=seed)
+                part = Configurations(positions, ARGON.forces(positions))
+            squares = mean_squares(predict(field, part.positions), part.forces)
+            rows.append([over_s4, seed, *spread(squares, config.n_bootstrap, generator)])
+            if (over_s4, seed) == (0, -1):
+                worst = int(squares.argmax())
+
+    lines = []
+    distances = torch.linspace(-config.reach, config.reach, config.n_points, dtype=torch.float64)
+    for line in range(config.n_lines):
+        direction = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+        path = own.positions[worst] + distances[:, None, None] * direction / direction.norm()
+        errors = [mean_squares(predict(field, path), ARGON.forces(path)).sqrt().tolist() for field in fields]
+        lines += [[line, *entries] for entries in zip(distances.tolist(), *errors, strict=True)]
+
+    paths = []
+    for over_s4, field in enumerate(fields):
+        met = simulate(field, *paper_initial_conditions(), config.n_steps).positions.flatten(0, 1)
+        squares = mean_squares(predict(field, met), ARGON.forces(met)).sort().values
+        share = squares[len(squares) * 99 // 100 :].sum() / squares.sum()
+        quantiles = squares.sqrt().quantile(squares.new_tensor(QUANTILES))
+        paths.append([over_s4, *quantiles.tolist(), share.item()])
+    return Outcome(
+        measured={"worst": worst},
+        tables={"": (COLUMNS, rows), "lines": (LINE_COLUMNS, lines), "dynamics": (PATH_COLUMNS, paths)},
+    )
+
+
+def summary(records: Records) -> Table:
+    """The RMSD of the run's own test part with its interval, the median, and the worst one's share."""
+    rows = []
+    for name, record in records.items():
+        c = record.table()
+        for k, (over_s4, seed) in enumerate(zip(c["over_s4"], c["seed"], strict=True)):
+            where = "its own test part" if seed < 0 else f"fresh, seed {seed:.0f}"
+            interval = f"{number(c['rmsd'][k])} ({number(c['low'][k])} to {number(c['high'][k])})"
+            worst = percent(c["worst_share"][k])
+            rows.append(
+                [f"`{name}`{', S4' * bool(over_s4)}", where, interval, c["q50"][k], c["q99.9"][k], worst]
+            )
+    return table(["run", "configurations", "RMSD (eV/Å)", "median", "99.9 %", "worst one's share"], rows)
+
+
+STUDY = Study(
+    question="How much of the error is one configuration's, and does the dynamics meet such?",
+    plan=lambda records, length: {
+        name: Tail(name) for base in ("reference", "softened") for name in (base, f"{base}-1")
+    },
+    run=run_tail,
+    summary=summary,
+)
