@@ -174,3 +174,8 @@ def test_a_wrong_argument_is_named(arguments, said):
 def test_an_output_whose_shape_depends_on_the_input_is_named():
     with pytest.raises(ValueError, match="function: got an output of shape"):
         assert_equivariant(lambda x: x[:, :, x[0, 0] > 0], vectors(3, 9), group="O")
+
+
+def test_a_translation_adds_itself_to_every_vector():
+    x, t = vectors(3, 4), normal(3)
+    torch.testing.assert_close(act("T", t, x, "columns"), x + t[:, None])

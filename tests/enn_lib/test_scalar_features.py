@@ -293,3 +293,8 @@ def test_senseless_arguments_are_refused(options, message):
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(TypeError, match=r"dtype: got torch\.int32"):
         ScalarFeatureLinear(6, 4, n=3, m=1, dtype=torch.int32)
+
+
+def test_by_default_vectors_have_three_components_and_one_feature():
+    network = ScalarFeatureENN((6, 4))
+    assert (network.n, network.m) == (3, 1)
