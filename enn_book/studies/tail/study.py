@@ -16,18 +16,26 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 """Of the errors of single configurations."""
 
 COLUMNS = ("over_s4", "seed", "rmsd", "low", "high", "q50", "q90", "q99", "q99.9", "q100", "worst_share")
-"""The columns of the main table, a row for each test set: whether the forces are averaged over S4, the seed
-of the configurations (-1 for the run's own test part), the RMSD, eV/Å per component, the ends of its 95 %
-bootstrap interval, the `QUANTILES` of the RMSD of single configurations, and the share of the squared error
-that the worst configuration has."""
+"""The columns of the main table, which has a row for each test set.
+
+They are whether the forces are averaged over S4, the seed of the configurations (-1 for the run's own test
+part), the RMSD, eV/Å per component, the ends of its 95 % bootstrap interval, the `QUANTILES` of the RMSD of
+single configurations, and the share of the squared error that the worst configuration has.
+"""
 
 PATH_COLUMNS = ("over_s4", "q50", "q90", "q99", "q99.9", "q100", "worst_hundredth")
-"""The columns of the table "dynamics": the `QUANTILES` of the error along the network's own trajectories,
-eV/Å per component, and the share of the squared error that the worst hundredth of all steps has."""
+"""The columns of the table "dynamics".
+
+They are whether the forces are averaged over S4, the `QUANTILES` of the error along the network's own
+trajectories, eV/Å per component, and the share of the squared error that the worst hundredth of steps has.
+"""
 
 LINE_COLUMNS = ("line", "distance", "error", "error_s4")
-"""The columns of the table "lines": which line, the distance along it, Å, from the configuration that is the
-worst of the run's own test part, and the RMSD there, eV/Å per component, alone and over S4."""
+"""The columns of the table "lines".
+
+They are which line, the distance along it, Å, from the configuration that is the worst of the run's own test
+part, and the RMSD there, eV/Å per component, alone and over S4.
+"""
 
 
 @dataclass(frozen=True)
