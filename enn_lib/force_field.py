@@ -21,11 +21,16 @@ class ForceField(Protocol):
         ...
 
 
+def wants_gradient(positions: Tensor) -> bool:
+    """Whether what is computed from `positions` shall be differentiable in them."""
+    return torch.is_grad_enabled() and positions.requires_grad
+
+
 def gradients_as_of(positions: Tensor) -> AbstractContextManager:
     """A context that builds a graph only if `positions` require a gradient."""
     if torch.compiler.is_exporting():  # which knows no such context
         return nullcontext()
-    return torch.set_grad_enabled(torch.is_grad_enabled() and positions.requires_grad)
+    return torch.set_grad_enabled(wants_gradient(positions))
 
 
 class NetworkForceField:

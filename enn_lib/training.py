@@ -387,7 +387,8 @@ def _prepare(folder: Path, config: Config, held: ExitStack) -> None:
         held.enter_context(FileLock(lock, timeout=0))
     except Timeout:
         raise ValueError(f"{folder}: another process trains in it, wanted a folder of its own") from None
-    held.callback(lock.unlink, missing_ok=True)
+    if os.name == "posix":  # elsewhere the lock removes its file itself, and nobody else can
+        held.callback(lock.unlink, missing_ok=True)
     # A kill may leave a half-written file beside the whole one, and systems leave files of their own.
     found = {p.name.removesuffix(".part") for p in folder.iterdir() if not p.name.startswith(".")}
     strangers = found - {

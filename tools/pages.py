@@ -37,13 +37,12 @@ def project_files(root: Path = ROOT) -> list[str]:
         )
         return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
     files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
-    made = {
-        path
-        for path in files
-        for part in path.parts
-        if part in NOT_OURS or part.endswith(("cache", ".egg-info"))
-    }
-    return sorted(path.as_posix() for path in files if path not in made)
+    return sorted(path.as_posix() for path in files if not any(map(_is_made, path.parts)))
+
+
+def _is_made(name: str) -> bool:
+    """Whether a folder of this name comes from using the project."""
+    return name in NOT_OURS or name.endswith(("cache", ".egg-info"))
 
 
 CELL_TIMEOUT = 600

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from enn_lib.argon import Scales
-from enn_lib.force_field import gradients_as_of
+from enn_lib.force_field import gradients_as_of, wants_gradient
 from enn_lib.network import ENN
 
 
@@ -101,7 +101,7 @@ class PairSystem:
             ValueError: as `energy` does.
         """
         _check(positions, self.n_atoms, self.n)  # an integer could not carry a gradient
-        is_wanted = positions.requires_grad and torch.is_grad_enabled()
+        is_wanted = wants_gradient(positions)
         with torch.enable_grad():
             x = positions if is_wanted else positions.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=is_wanted)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from enn_lib.activations import VectorSoftsign
 from enn_lib.argon import N_ATOMS, PAIRS, Scales, check_positions, relative_vectors
-from enn_lib.force_field import gradients_as_of
+from enn_lib.force_field import gradients_as_of, wants_gradient
 from enn_lib.layers import squared_length
 from enn_lib.network import ENN
 
@@ -151,4 +151,4 @@ class EnergyForceField:
         """
         with gradients_as_of(positions):
             forces = (self.model(self._inputs(positions)).mT * self.scales.force).to(positions.dtype)
-        return forces if positions.requires_grad and torch.is_grad_enabled() else forces.detach()
+        return forces if wants_gradient(positions) else forces.detach()

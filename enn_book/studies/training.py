@@ -1,4 +1,4 @@
-"""What trainings of several studies share: a loop that looks at one, L-BFGS, and random orientations."""
+"""What trainings of several studies share: the runs of both seeds, a loop, L-BFGS, random orientations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from enn_lib.argon import ArgonData, generate_data
 from enn_lib.training import Config, Trainer, logged_iterations
 
 Row = tuple[float, ...]
+
+BOTH_SEEDS = ("reference", "reference-1", "softened", "softened-1")
+"""The runs of the two networks of the book, of two seeds each."""
 
 
 @dataclass(frozen=True)

@@ -462,8 +462,7 @@ def test_a_process_that_is_asked_to_stop_saves_where_it_is_and_says_so_in_a_line
     stopped = tmp_path / "stopped"
     assert load_state(stopped / "checkpoint" / "state.pt")["iteration"] == int(iteration) < config.iterations
 
-    shorter = {"config": config, "max_minutes": 0}
-    assert train(folder=stopped, **shorter).iteration == int(iteration) + 1
+    assert train(config, stopped, max_minutes=0).iteration == int(iteration) + 1
 
 
 def test_handlers_of_signals_are_as_they_were_after_a_training(small_config, folder):

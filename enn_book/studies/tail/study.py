@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from enn_book.studies.study import Outcome, Records, Study
+from enn_book.studies.training import BOTH_SEEDS
 from enn_book.style import Table, number, percent, table
 from enn_lib.argon import ARGON, Configurations, generate_data, sample_positions
 from enn_lib.dynamics import paper_initial_conditions, simulate
@@ -70,6 +71,11 @@ def mean_squares(predicted: Tensor, true: Tensor) -> Tensor:
     return (predicted - true).square().mean(dim=(-1, -2))
 
 
+def quantiles(squares: Tensor) -> list[float]:
+    """The `QUANTILES` of the RMSD of single configurations."""
+    return squares.sqrt().quantile(squares.new_tensor(QUANTILES)).tolist()
+
+
 def spread(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> list[float]:
     """The RMSD of a set, its 95 % bootstrap interval, the quantiles, and the share of the worst one."""
     n = len(squares)
@@ -77,9 +83,8 @@ def spread(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> lis
         squares[torch.randint(n, (n,), generator=generator)].mean() for _ in range(n_bootstrap)
     ])  # fmt: skip
     ends = resampled.sqrt().quantile(squares.new_tensor([0.025, 0.975]))
-    quantiles = squares.sqrt().quantile(squares.new_tensor(QUANTILES))
-    rmsd = squares.mean().sqrt()
-    return [*map(float, (rmsd, *ends, *quantiles, squares.max() / squares.sum()))]
+    rmsd, share = squares.mean().sqrt().item(), (squares.max() / squares.sum()).item()
+    return [rmsd, *ends.tolist(), *quantiles(squares), share]
 
 
 def run_tail(config: Tail) -> Outcome:
@@ -113,8 +118,7 @@ def run_tail(config: Tail) -> Outcome:
         met = simulate(field, *paper_initial_conditions(), config.n_steps).positions.flatten(0, 1)
         squares = mean_squares(predict(field, met), ARGON.forces(met)).sort().values
         share = squares[len(squares) * 99 // 100 :].sum() / squares.sum()
-        quantiles = squares.sqrt().quantile(squares.new_tensor(QUANTILES))
-        paths.append([over_s4, *quantiles.tolist(), share.item()])
+        paths.append([over_s4, *quantiles(squares), share.item()])
     return Outcome(
         measured={"worst": worst},
         tables={"": (COLUMNS, rows), "lines": (LINE_COLUMNS, lines), "dynamics": (PATH_COLUMNS, paths)},
@@ -138,9 +142,7 @@ def summary(records: Records) -> Table:
 
 STUDY = Study(
     question="How much of the error is one configuration's, and does the dynamics meet such?",
-    plan=lambda records, length: {
-        name: Tail(name) for base in ("reference", "softened") for name in (base, f"{base}-1")
-    },
+    plan=lambda records, length: {name: Tail(name) for name in BOTH_SEEDS},
     run=run_tail,
     summary=summary,
 )

@@ -7,6 +7,7 @@ from statistics import median
 import torch
 
 from enn_book.studies.study import Outcome, Record, Records, Study
+from enn_book.studies.training import BOTH_SEEDS
 from enn_book.style import Table, number, table
 from enn_lib.argon import ARGON
 from enn_lib.dynamics import Trajectory, paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
@@ -71,9 +72,7 @@ def summary(records: Records) -> Table:
 
 STUDY = Study(
     question="How far do the dynamics depend on the velocities that are drawn?",
-    plan=lambda records, length: {
-        name: Sets(name) for base in ("reference", "softened") for name in (base, f"{base}-1")
-    },
+    plan=lambda records, length: {name: Sets(name) for name in BOTH_SEEDS},
     run=run_sets,
     summary=summary,
 )
