@@ -1,12 +1,13 @@
 """The fast inertial relaxation engine (FIRE) as Appendix A prints it."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Order = Literal["appendix", "semi_implicit", "ase"]
+Order = Literal["appendix", "semi_implicit", "ase", "fire2", "abc"]
+LATER = ("fire2", "abc")
 
 
 class FIRE(torch.optim.Optimizer):
@@ -25,7 +26,7 @@ class FIRE(torch.optim.Optimizer):
     8     if P <= 0: dt -> dt f_dec, v -> 0, alpha -> alpha_start, N -> 0
     ====  =====================================================================================
 
-    Published codes differ. `order` names the two differences that matter:
+    Published codes differ. `order` names the differences that matter:
 
     - ``"appendix"``: as printed. The positions move with the old velocity, which makes Step 4 the
       explicit Euler method.
@@ -34,13 +35,17 @@ class FIRE(torch.optim.Optimizer):
       and the time step come first, with v as the last step left it; then v, then x. N is compared
       before it is raised, and no adaptation happens in the very first step. ASE also cuts a step
       longer than ``maxstep``; we do not.
+    - ``"fire2"``: FIRE 2.0 (Guénolé et al. 2020), as ASE's ``FIRE2``: P, the time step and alpha first; a
+      stop goes back by v dt/2 with the new dt and evaluates again; then v, its mixing, and x.
+    - ``"abc"``: ABC-FIRE (Echeverri Restrepo and Andric 2023): the same, and the mixed v is divided by
+      1 - (1 - alpha)^(N + 1), which is small after a stop.
 
     All scalars live in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``), all velocities
     in ``state``, so ``state_dict`` continues a run bit for bit. The largest time step is there as ``lr``, so
     that torch's schedulers can change it.
 
     Args:
-        params: an iterable of real parameters; one group only, because dt, alpha, N and P are one for all.
+        params: real parameters in one group, because dt, alpha, N and P are one for all.
         dt: the first time step; without unit, like all that follows.
         dt_max: the largest time step.
         dt_min: the smallest, from which it can still recover.
@@ -82,7 +87,7 @@ class FIRE(torch.optim.Optimizer):
             "f_dec": (f_dec, 0 < f_dec < 1, "between 0 and 1"),
             "alpha_start": (alpha_start, 0 <= alpha_start <= 1, "from 0 to 1"),
             "f_alpha": (f_alpha, 0 < f_alpha <= 1, "above 0, at most 1"),
-            "order": (order, order in ("appendix", "semi_implicit", "ase"), "appendix, semi_implicit or ase"),
+            "order": (order, order in get_args(Order), "one of " + ", ".join(get_args(Order))),
         }
         for name, (value, is_good, wanted) in ranges.items():
             if not is_good:
@@ -111,16 +116,24 @@ class FIRE(torch.optim.Optimizer):
 
         Args:
             closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss; None if
-                the gradients are there already.
+                the gradients are there already. ``"fire2"`` and ``"abc"`` call it twice where they stop.
 
         Returns:
             The loss at the parameters before the step; None without a closure.
+
+        Raises:
+            TypeError: if there is no closure where the order needs one.
         """
+        group = self.param_groups[0]
+        is_later = group["order"] in LATER
         loss = None
         if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        group = self.param_groups[0]
+            closure = torch.enable_grad()(closure)
+            loss = closure()
+        elif is_later:
+            raise TypeError(
+                f"closure: got None, wanted a function, as order = {group['order']!r} evaluates again"
+            )
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return loss
@@ -132,37 +145,55 @@ class FIRE(torch.optim.Optimizer):
                 self.state[p]["velocity"] = torch.zeros_like(p)
         velocities = [self.state[p]["velocity"] for p in params]
 
-        if group["order"] == "ase" and not is_first:
-            self._adapt(group, forces, velocities)
+        adapts_first = is_later or group["order"] == "ase"
+        if adapts_first and not is_first:
+            self._adapt(group, params, forces, velocities)
+            if closure is not None and is_later and group["power"] <= 0:
+                closure()
+                forces = [-p.grad for p in params]
         if group["order"] == "appendix":
             torch._foreach_add_(params, velocities, alpha=group["dt"])
         torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+        if is_later:
+            self._mix(group, forces, velocities)
         if group["order"] != "appendix":
             torch._foreach_add_(params, velocities, alpha=group["dt"])
-        if group["order"] != "ase":
-            self._adapt(group, forces, velocities)
+        if not adapts_first:
+            self._adapt(group, params, forces, velocities)
         return loss
 
     @staticmethod
-    def _adapt(group: dict, forces: list[Tensor], velocities: list[Tensor]) -> None:
-        """Steps 5 to 8: the power, the mixing, and the two rules for dt."""
+    def _adapt(group: dict, params: list[Tensor], forces: list[Tensor], velocities: list[Tensor]) -> None:
+        """Steps 5 to 8: the power, the mixing unless it comes later, and the two rules for dt."""
         products = ((f * v).sum() for f, v in zip(forces, velocities, strict=True))
         group["power"] = sum(products, torch.zeros((), device=forces[0].device)).item()
-        # ASE raises N only after it has compared it; see the class's docstring.
+        # ASE's FIRE raises N only after it has compared it; see the class's docstring.
         n_compared = group["n_positive"] + (0 if group["order"] == "ase" else 1)
         group["n_positive"] += 1
-        force_norm, velocity_norm = _norm(forces), _norm(velocities)
-        torch._foreach_mul_(velocities, 1 - group["alpha"])
-        if force_norm > 0:
-            torch._foreach_add_(velocities, forces, alpha=group["alpha"] * velocity_norm / force_norm)
+        if group["order"] not in LATER:
+            FIRE._mix(group, forces, velocities)
         if group["power"] > 0 and n_compared > group["n_min"]:
             group["dt"] = min(group["dt"] * group["f_inc"], group["lr"])
             group["alpha"] *= group["f_alpha"]
         elif group["power"] <= 0:
             group["dt"] = max(group["dt"] * group["f_dec"], group["dt_min"])
+            if group["order"] in LATER:
+                torch._foreach_add_(params, velocities, alpha=-group["dt"] / 2)
             torch._foreach_zero_(velocities)
             group["alpha"] = group["alpha_start"]
             group["n_positive"] = 0
+
+    @staticmethod
+    def _mix(group: dict, forces: list[Tensor], velocities: list[Tensor]) -> None:
+        """Eq. A.1, which turns v towards F; ABC-FIRE divides it by its bias."""
+        force_norm, velocity_norm = _norm(forces), _norm(velocities)
+        alpha, bias = group["alpha"], 1.0
+        if group["order"] == "abc":
+            alpha = max(alpha, 1e-10)
+            bias = 1 - (1 - alpha) ** (group["n_positive"] + 1)
+        torch._foreach_mul_(velocities, (1 - alpha) / bias)
+        if force_norm > 0:
+            torch._foreach_add_(velocities, forces, alpha=alpha / bias * velocity_norm / force_norm)
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from itertools import combinations
+from typing import get_args
 from unittest.mock import Mock
 
 import ase
@@ -10,13 +11,14 @@ import pytest
 import torch
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.optimize import fire as ase_fire
+from ase.optimize.fire2 import FIRE2
 from examples import generator
 
 from enn_lib.argon import ARGON
-from enn_lib.fire import FIRE
+from enn_lib.fire import FIRE, Order
 from enn_lib.storage import load_state, save_state
 
-ORDERS = ("appendix", "semi_implicit", "ase")
+ORDERS = get_args(Order)
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 START = np.array([-1.2, 1.0, 0.5, -0.7])
@@ -126,7 +128,20 @@ def test_the_settings_by_default_are_those_of_the_paper():
     assert {name: group[name] for name in expected} == expected
 
 
-def test_the_order_of_ase_relaxes_a_cluster_step_by_step_as_ase_does():
+ASE_ORDERS = {
+    "ase": lambda atoms: ase_fire.FIRE(
+        atoms, logfile=None, dt=0.2, dtmax=2.0, maxstep=1e9, downhill_check=False
+    ),
+    "fire2": lambda atoms: FIRE2(atoms, logfile=None, dt=0.2, dtmax=2.0, maxstep=1e9, Nmin=5, astart=0.1),
+    "abc": lambda atoms: FIRE2(
+        atoms, logfile=None, dt=0.2, dtmax=2.0, maxstep=1e9, Nmin=5, astart=0.1, use_abc=True
+    ),
+}
+"""ASE's optimisers for a cluster, with the settings of the paper where theirs differ, and no longest step."""
+
+
+@pytest.mark.parametrize("order", ASE_ORDERS)
+def test_the_orders_of_ase_relax_a_cluster_step_by_step_as_ase_does(order):
     """Mass 1, as ASE sets it; no longest step, no cutoff of the potential."""
     corners = torch.cartesian_prod(*[torch.tensor([0.0, 4.3])] * 3).double()
     noise = torch.rand(8, 3, dtype=torch.float64, generator=generator())
@@ -134,8 +149,11 @@ def test_the_order_of_ase_relaxes_a_cluster_step_by_step_as_ase_does():
 
     atoms = ase.Atoms("Ar8", positions.detach().numpy().copy())
     atoms.calc = AseLennardJones(sigma=ARGON.r0, epsilon=ARGON.epsilon, rc=1e4)
-    reference = ase_fire.FIRE(atoms, logfile=None, dt=0.2, dtmax=2.0, maxstep=1e9, downhill_check=False)
-    optimizer, closure = descent(ARGON.energy, positions, dt=0.2, dt_max=2.0, mass=1.0, order="ase")
+    reference = ASE_ORDERS[order](atoms)
+    smallest = {} if order == "ase" else {"dt_min": reference.dtmin}
+    optimizer, closure = descent(
+        ARGON.energy, positions, dt=0.2, dt_max=2.0, mass=1.0, order=order, **smallest
+    )
 
     steps = []
     # What irun yields first is the state before any step.
@@ -159,7 +177,7 @@ def test_a_pair_of_atoms_relaxes_to_the_minimum_of_the_well(order):
     assert energy.item() == pytest.approx(-ARGON.epsilon, rel=1e-6)
 
 
-def test_the_three_orders_differ():
+def test_the_orders_differ():
     """Else the option would be a name without a meaning."""
     ends = []
     for order in ORDERS:
@@ -187,12 +205,32 @@ def test_a_saved_state_continues_bit_for_bit(order, tmp_path):
 
 
 @every_order
-def test_step_returns_the_loss_before_it_and_evaluates_once(order):
+def test_the_first_step_returns_the_loss_before_it_and_evaluates_once(order):
     parameters, optimizer, closure = start(order=order)
     before = valley(*parameters).item()
     counted = Mock(wraps=closure)
     assert optimizer.step(counted).item() == before
     counted.assert_called_once_with()
+
+
+@pytest.mark.parametrize("order", ["fire2", "abc"])
+def test_the_later_versions_evaluate_twice_where_they_stop(order):
+    _, optimizer, closure = start(order=order, **SETTINGS)
+    counted = Mock(wraps=closure)
+    stops = 0
+    for step in range(200):
+        optimizer.step(counted)
+        stops += step > 0 and optimizer.param_groups[0]["power"] <= 0
+    assert stops > 0
+    assert counted.call_count == 200 + stops
+
+
+@pytest.mark.parametrize("order", ["fire2", "abc"])
+def test_the_later_versions_ask_for_a_closure(order):
+    _, optimizer, closure = start(order=order)
+    closure()
+    with pytest.raises(TypeError, match=f"closure: got None, wanted a function, as order = '{order}'"):
+        optimizer.step()
 
 
 @every_order
