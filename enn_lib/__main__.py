@@ -1,7 +1,10 @@
 """The command line of the library: ``python -m enn_lib --help`` lists what it can do."""
 
 import argparse
+import io
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,7 +42,8 @@ def _train(arguments: argparse.Namespace) -> None:
         f"{arguments.out}: {trainer.iteration} of {config.iterations} iterations in {trainer.seconds:.0f} s"
     )
     if done:
-        print(f"next: python -m enn_lib evaluate {shlex.quote(str(arguments.out))}")
+        as_typed = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        print(f"next: python -m enn_lib evaluate {as_typed([str(arguments.out)])}")
     else:
         print("the same command goes on from here")
 
@@ -140,6 +144,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(top: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     """Run a command line; bad input becomes one line on standard error. Returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where the console has no Å, a question mark is enough
     parsed = top.parse_args(arguments)
     try:
         parsed.function(parsed)

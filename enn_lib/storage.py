@@ -32,7 +32,7 @@ def replacing(path: Path):
 def write_json(path: Path, value: dict) -> None:
     """Write `value` as indented JSON."""
     with replacing(path) as part:
-        part.write_text(json.dumps(value, indent=2) + "\n")
+        part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path) -> dict:
@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict:
         ValueError: if the file is no JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(value, dict):
@@ -52,7 +52,7 @@ def read_json(path: Path) -> dict:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[float]]) -> None:
     """Write a table with a header."""
-    with replacing(path) as part, open(part, "w", newline="") as file:
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> dict[str, list[float]]:
         ValueError: if there is no header, a row has another length, or an entry is no number.
     """
     try:
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             columns = next(reader, None)
             rows = [[float(entry) for entry in row] for row in reader]

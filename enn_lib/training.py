@@ -61,7 +61,7 @@ def compile_if_possible(
     if device.type == "cuda":
         missing = "" if find_spec("triton") else "no Triton"
     else:
-        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
         headers = Path(sysconfig.get_path("include"), "Python.h")
         is_complete = shutil.which(compiler) and headers.exists()
         missing = "" if is_complete else f"no C++ compiler {compiler} or no {headers.name}"
@@ -468,7 +468,7 @@ def _processor() -> str:
     """The processor's name, which ``platform.processor`` leaves empty on Linux."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -487,7 +487,8 @@ def _git_commit() -> str | None:
         return None
 
     def git(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True)
+        folder = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, encoding="utf-8")
 
     if git("ls-files", "--error-unmatch", Path(__file__).name).returncode:
         return None

@@ -11,7 +11,6 @@ depend on the number of cores. What Jupyter Book reads is put together in ``_bui
 """
 
 import argparse
-import fcntl
 import multiprocessing
 import os
 import re
@@ -26,6 +25,7 @@ import nbformat
 import yaml
 from accessible import accessible
 from citation import write_citations
+from filelock import FileLock
 from pages import (
     ENVIRONMENT,
     ROOT,
@@ -89,7 +89,7 @@ def stage(pages: list[str], target: Path, toc: str, root: Path = ROOT) -> None:
     shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("*.md", "*.yml", ".*"))
     (target / "book" / "_static").replace(target / "_static")
     shutil.copy(root / "_config.yml", target)
-    (target / "_toc.yml").write_text(toc)
+    (target / "_toc.yml").write_text(toc, encoding="utf-8")
     write_citations(target / "book" / "citations", root)
     for page, notebook in notebooks.items():
         if notebook:
@@ -110,7 +110,8 @@ def render(source: Path, output: Path, *options: str) -> int:
     command = [*start, str(source), "--path-output", str(output), *options]
     done = subprocess.run(command, stdout=subprocess.DEVNULL)
     for page in (output / "_build" / "html").rglob("*.html"):
-        page.write_text(accessible(with_our_equations(without_font_preloads(page.read_text()))))
+        html = without_font_preloads(page.read_text(encoding="utf-8"))
+        page.write_text(accessible(with_our_equations(html)), encoding="utf-8")
     return done.returncode
 
 
@@ -131,12 +132,12 @@ def with_our_equations(html: str) -> str:
 def build_book(root: Path = ROOT) -> Path:
     """Build the whole book, strict; return its first page. Does nothing if nothing has changed."""
     source, html, stamp = (root / "_build" / name for name in ("source", "html", "html/.built"))
-    stage(toc_pages(root), source, (root / "_toc.yml").read_text(), root)
+    stage(toc_pages(root), source, (root / "_toc.yml").read_text(encoding="utf-8"), root)
     key = files_hash(source.rglob("*"), source) + library_hash(root)
-    if not stamp.exists() or stamp.read_text() != key:
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != key:
         if render(source, root, "-W", "-n", "--keep-going"):
             raise PageError("Jupyter Book met the errors and warnings above")
-        stamp.write_text(key)
+        stamp.write_text(key, encoding="utf-8")
     return html / "index.html"
 
 
@@ -160,8 +161,8 @@ def main() -> None:
     pages = parser.parse_args().pages
     os.environ.update(ENVIRONMENT)
     (ROOT / "_build").mkdir(exist_ok=True)
-    with (ROOT / "_build" / f"{Path(pages[0]).stem if pages else 'book'}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one build of one thing at a time
+    what = Path(pages[0]).stem if pages else "book"
+    with FileLock(ROOT / "_build" / f"{what}.lock"):  # one build of one thing at a time
         try:
             first = build_preview(pages) if pages else build_book()
         except (PageError, FileNotFoundError) as error:

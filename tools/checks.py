@@ -1,10 +1,19 @@
-"""Whether the checks of the exercises can fail: each is tried on empty and on wrong answers."""
+"""Whether the checks of the exercises grade: each is tried on right, on empty and on wrong answers."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from types import FunctionType
 
 import nbformat
+import numpy as np
 import torch
 from nbformat.v4 import new_code_cell
 from pages import ROOT
 from student import answers, grouped, is_check
+
+WRONG = tomllib.loads((ROOT / "tests" / "book" / "wrong_answers.toml").read_text(encoding="utf-8"))
+"""Of each exercise what a student might well write instead: in words, and as code."""
 
 
 def spoiled(value):
@@ -24,12 +33,60 @@ def spoiled(value):
     return f"not {value}"
 
 
-def verdict(check: str, namespace: dict, **answers) -> Exception | None:
-    """What a check raises for some answers, or None; after it all names mean what they meant before."""
+def four_digits(numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers as one writes them down."""
+    if numbers.dtype == torch.bool or numbers.is_complex():
+        return numbers
+    rounded = [float(f"{x:.4g}") for x in numbers.flatten().tolist()]
+    return torch.tensor(rounded, dtype=torch.float64).reshape(numbers.shape)
+
+
+def single(numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers in single precision."""
+    if numbers.dtype == torch.bool:
+        return numbers
+    return numbers.to(torch.complex64 if numbers.is_complex() else torch.float32)
+
+
+FORMS: dict[str, Callable] = {
+    "in float32": single,
+    "as NumPy": lambda numbers: numbers.resolve_conj().numpy()[()],
+    "as a list": lambda numbers: numbers.tolist(),
+    "to four digits": lambda numbers: four_digits(numbers).tolist(),
+}
+"""What a right answer may look like."""
+
+
+def recast(value, form: Callable):
+    """A right answer in another form, and a function whose results are; what is no number stays."""
+    if isinstance(value, dict):
+        return {key: recast(entry, form) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        if all(isinstance(entry, bool | int | float | complex) for entry in value):
+            return form(torch.from_numpy(np.array(value)))
+        return type(value)(recast(entry, form) for entry in value)
+    if isinstance(value, FunctionType):
+        return lambda *args, **kwargs: recast(value(*args, **kwargs), form)
+    if isinstance(value, torch.Tensor):  # one with gradients is on its way to something else
+        return value if value.requires_grad else form(value)
+    if isinstance(value, bool | int | float | complex | np.ndarray | np.generic):
+        return form(torch.from_numpy(np.array(value)))
+    return value
+
+
+def verdict(check: str, namespace: dict, answer: dict | str) -> Exception | None:
+    """What a check raises for an answer, or None; after it all names mean what they meant before.
+
+    Args:
+        check: the source.
+        namespace: the globals of the page, with the right answers.
+        answer: names and what they mean, or the source of a cell.
+    """
     before = dict(namespace)
-    namespace.update(answers)
     try:
-        exec(check, namespace)
+        with torch.random.fork_rng(devices=[]):
+            exec(answer, namespace) if isinstance(answer, str) else namespace.update(answer)
+            exec(check, namespace)
     except Exception as error:
         return error
     finally:
@@ -39,40 +96,57 @@ def verdict(check: str, namespace: dict, **answers) -> Exception | None:
     return None
 
 
-def assert_refuses(check: str, names: list[str], namespace: dict) -> None:
-    """Make sure that a check refuses an empty answer, and one wrong by a fifth, because they are wrong.
+def faults(check: str, names: list[str], wrong: dict[str, str], namespace: dict) -> Iterator[str]:
+    """What a check does that it should not; see `assert_grades`."""
+    right = {name: namespace[name] for name in names}
+    forms = {form: recast(right, change) for form, change in FORMS.items()}
+    for form, answer in {"": {}, **forms}.items():
+        if error := verdict(check, namespace, answer):
+            yield f"the check refuses the right answers {form}".strip() + f": {type(error).__name__}: {error}"
+    told = [re.escape(f"{value:.3g}") for value in right.values() if type(value) in (int, float)]
+    answers = {f"{name} = {spoiled(right[name])!r}": {name: spoiled(right[name])} for name in names}
+    for words, answer in (answers | wrong).items():
+        error = verdict(check, namespace, answer)
+        if not error:
+            yield f"the check passes with {words}"
+        elif not isinstance(error, AssertionError) or len(str(error).split()) < 3:
+            yield f"the check says nothing useful of {words}: {type(error).__name__}: {error}"
+        elif any(re.search(rf"(?<![\d.]){text}(?![\d.])", str(error)) for text in told):
+            yield f"the check says the answer: {error}"
+    for name in names:
+        if not verdict(check, namespace, {name: None}):
+            yield f"the check passes with {name} = None"
+
+
+def assert_grades(check: str, names: list[str], wrong: dict[str, str], namespace: dict) -> None:
+    """Make sure that a check accepts right answers and refuses empty and wrong ones, these with a message.
 
     It runs in the page's own namespace, so that functions of the page see what it changes, as they do for a
-    student. In the same place it has to accept the right answers: what always fails would refuse all.
+    student. Right answers are tried in all `FORMS`; an answer wrong by a fifth is always tried.
 
     Args:
         check: the source.
         names: of the answers that it is about.
+        wrong: more wrong answers, as source; the keys say what is wrong.
         namespace: the globals of the page, with the right answers.
 
     Raises:
-        AssertionError: if the check accepts what is wrong, or refuses what is right.
+        AssertionError: naming everything else that the check does.
     """
-    for name in names:
-        for wrong in (None, spoiled(namespace[name])):
-            error = verdict(check, namespace, **{name: wrong})
-            assert error, f"the check passes with {name} = {wrong!r}"
-            if wrong is not None and not isinstance(error, AssertionError):
-                raise error
-    error = verdict(check, namespace)
-    assert not error, f"the check refuses the right answers too: {type(error).__name__}: {error}"
+    found = list(faults(check, names, wrong, namespace))
+    assert not found, "\n".join(found)
 
 
-def with_refusals(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A page in which, after every check, a cell makes sure that it refuses empty and wrong answers."""
+def with_trials(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A page in which, after every check, a cell makes sure that it grades."""
     cells = []
-    for group, _ in grouped(notebook):
+    for group, label in grouped(notebook):
         cells += group
         if is_check(group[-1]):
             code = [cell for cell in group if cell.cell_type == "code"]
             names = list(answers(code[:-1], code[-1]))
-            call = f"assert_refuses({code[-1].source!r}, {names}, globals())"
+            call = f"assert_grades({code[-1].source!r}, {names}, {WRONG.get(label, {})!r}, globals())"
             path = str(ROOT / "tools")
             cells.append(new_code_cell(f"import sys\nsys.path.insert(0, {path!r})\n"
-                                       f"from checks import assert_refuses\n{call}"))  # fmt: skip
+                                       f"from checks import assert_grades\n{call}"))  # fmt: skip
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PROGRAMS = (
     "chromium", "chromium-browser", "google-chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
 )  # fmt: skip
 """What the browser may be called."""
 

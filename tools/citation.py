@@ -18,8 +18,8 @@ def read_citations(root: Path = ROOT) -> dict[str, Entry]:
 
     The project's address and, until it has been released, its year are those of ``_config.yml``.
     """
-    cff = yaml.safe_load((root / "CITATION.cff").read_text())
-    config = yaml.safe_load((root / "_config.yml").read_text())
+    cff = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     paper = cff["preferred-citation"]
     (number,) = [item["value"] for item in paper["identifiers"] if item["value"].startswith("arXiv:")]
     return {
@@ -38,7 +38,7 @@ def read_citations(root: Path = ROOT) -> dict[str, Entry]:
             {
                 "title": f"{{{cff['title']}}}",
                 "year": str(cff.get("date-released", config["copyright"]))[:4],
-                "note": f"Version {cff['version']}",
+                "note": f"Version {cff['version']}{'' if 'date-released' in cff else ', not released yet'}",
                 **({"doi": cff["doi"]} if "doi" in cff else {}),
                 "url": config["repository"]["url"],
             },
@@ -73,5 +73,5 @@ def write_citations(folder: Path, root: Path = ROOT) -> None:
     folder.mkdir(parents=True)
     keys = {"paper": "ma2022unitary", "project": "ennbook"}
     for name, entry in read_citations(root).items():
-        (folder / f"{name}.bib").write_text(as_bibtex(keys[name], entry))
-        (folder / f"{name}.txt").write_text(as_text(entry))
+        (folder / f"{name}.bib").write_text(as_bibtex(keys[name], entry), encoding="utf-8")
+        (folder / f"{name}.txt").write_text(as_text(entry), encoding="utf-8")

@@ -27,7 +27,8 @@ TERM = re.compile(r"^(?!\s|:|`{3}\{)(.+)\n(?=  \S)", re.MULTILINE)
 
 def address(root: Path = ROOT) -> str:
     """Where the book is published: the GitHub Pages of the one public address."""
-    owner, name = yaml.safe_load((root / "_config.yml").read_text())["repository"]["url"].split("/")[-2:]
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    owner, name = settings["repository"]["url"].split("/")[-2:]
     return f"https://{owner}.github.io/{name}"
 
 
@@ -40,7 +41,7 @@ def targets(root: Path = ROOT) -> dict[str, tuple[str, str]]:
     """
     found, n_equations = {}, 0
     for page in toc_pages(root):
-        text = (root / f"{page}.md").read_text()
+        text = (root / f"{page}.md").read_text(encoding="utf-8")
         here = f"{address(root)}/{page}.html"
         for label, title in HEADING.findall(text):
             found[label] = (f"{here}#{label}", ROLE.sub(r"\2", title))

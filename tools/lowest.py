@@ -20,7 +20,7 @@ import tomllib
 from pathlib import Path
 
 from notebooks import tracked_copy
-from pages import ROOT
+from pages import ROOT, pinned, venv_python
 
 USE = """
 import importlib.util, pathlib, shutil
@@ -48,15 +48,9 @@ def lower_bounds(requirements: list[str]) -> list[str]:
     return [re.sub(r"[>=]=([\d.]+).*", r"==\1", requirement) for requirement in requirements]
 
 
-def pinned(*names: str) -> list[str]:
-    """Lines of ``constraints.txt``."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if line.split("==")[0] in names]
-
-
 def check(torch: str) -> None:
     """Raise CalledProcessError if a step fails."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = lower_bounds(project["dependencies"])
     if torch == "pinned":
         core = [pin for pin in core if not pin.startswith("torch==")] + pinned("torch")
@@ -64,7 +58,7 @@ def check(torch: str) -> None:
         place = Path(name)
         copy = tracked_copy(place / "checkout")
         subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
-        python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+        python = venv_python(place / "venv")
         pip = [python, "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", place, copy], check=True)
         (wheel,) = place.glob("*.whl")

@@ -20,6 +20,10 @@ GLUED = re.compile(
 """A picture that a later cell makes: its name, that of the figure, what it shows, and its caption."""
 
 
+STILL = re.compile(r'<img class="enn-still"[^>]* src="data:image/png;base64,([^"]+)"')
+"""What stands in the place of a live part where there are no scripts."""
+
+
 def glued(notebook: nbformat.NotebookNode) -> dict:
     """What the page glued when it was executed: values, tables as Markdown, and PNG pictures in base 64."""
     kind = "application/papermill.record/"
@@ -32,6 +36,8 @@ def glued(notebook: nbformat.NotebookNode) -> dict:
                 values[name] = data["text/markdown"]
             elif "image/png" in data:
                 values[f"{name}.png"] = data["image/png"]
+            elif still := STILL.search(data.get("text/html", "")):
+                values[f"{name}.png"] = still[1]
             elif set(data) == {"text/plain"}:
                 values[name] = ast.literal_eval(data["text/plain"])
     return values

@@ -5,6 +5,8 @@ import json
 import platform
 import re
 import subprocess
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -33,11 +35,28 @@ def project_files(root: Path = ROOT) -> list[str]:
     """The project's own files, relative to `root`: those that git has, or without git those of an archive."""
     if (root / ".git").exists():
         listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+            ["git", "ls-files", "-z"], cwd=root, capture_output=True, encoding="utf-8", check=True
         )
         return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
     files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     return sorted(path.as_posix() for path in files if not any(map(_is_made, path.parts)))
+
+
+def pinned(*names: str) -> list[str]:
+    """The lines of ``constraints.txt`` for some packages."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.split("==")[0] in names]
+
+
+def venv_python(folder: Path) -> Path:
+    """The Python of a virtual environment."""
+    scripts = sysconfig.get_path("scripts", "venv", {"base": str(folder)})
+    return Path(scripts, "python.exe" if sys.platform == "win32" else "python")
+
+
+def installed_in(folder: Path) -> Path:
+    """Where the packages of a virtual environment are, if this Python has made it."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
 
 
 def _is_made(name: str) -> bool:
@@ -70,7 +89,7 @@ class PageError(Exception):
 
 def toc_pages(root: Path = ROOT) -> list[str]:
     """The pages of ``_toc.yml`` in reading order, as paths without suffix relative to `root`."""
-    return list(_pages(yaml.safe_load((root / "_toc.yml").read_text())))
+    return list(_pages(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
 
 
 def _pages(node: dict) -> Iterator[str]:
@@ -90,7 +109,7 @@ def notebook_pages(root: Path = ROOT) -> dict[str, nbformat.NotebookNode]:
 
 def lecture_pages(root: Path = ROOT) -> list[str]:
     """The pages that teach, in reading order: all notebooks but those of the parts `NOT_TAUGHT`."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     toc["parts"] = [part for part in toc.get("parts", []) if part.get("caption") not in NOT_TAUGHT]
     return [page for page in _pages(toc) if read_page(root / f"{page}.md")]
 
@@ -109,7 +128,7 @@ def read_page(path: Path) -> nbformat.NotebookNode | None:
         PageError: if it has code cells and no front matter that makes it a notebook. Jupyter Book would
             show such cells without ever running them.
     """
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     header = front_matter(text)
     form = header.get("jupytext", {}).get("text_representation", {}).get("format_name")
     if form == "myst" and "kernelspec" in header:

@@ -164,7 +164,7 @@ def make_pdf(html: Path, target: Path, root: Path = ROOT, chromium: Callable = o
     for file in files:
         if not file.exists():
             raise PageError(f"{file}: no such page; say 'make book' first")
-    settings = yaml.safe_load((root / "_config.yml").read_text())
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     book = join(print_pages(files, chromium), settings["title"], settings["author"])
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from base64 import b64encode
 from collections.abc import Iterator
 from itertools import groupby
@@ -35,17 +36,41 @@ START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULT
 END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
 
 INSTALL = """\
-# This notebook needs the library of its book, with the extra "notebook". Where that is missing, as on Colab,
-# it is installed here.
+# What this notebook needs and is missing here, as on Colab, is installed here; what is there stays as it is.
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
 import sys
 
-if any(importlib.util.find_spec(name) is None for name in ("enn_lib", "myst_nb")):
-    source = os.environ.get("ENN_LIB_SOURCE", "{source}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", f"enn-lib[notebook] @ {{source}}"]
-    subprocess.run(command, check=True)"""
+
+def install(wanted):
+    missing = [line for name, line in wanted.items() if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    before = {{package.name: package.version for package in importlib.metadata.distributions()}}
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+    importlib.invalidate_caches()
+    after = {{package.name: package.version for package in importlib.metadata.distributions()}}
+    changed = {{name for name in before if after.get(name) != before[name]}}
+    places = importlib.metadata.packages_distributions()
+    begun_with = set(sys.modules) - {{"_distutils_hack"}}  # of setuptools, which is all that is loaded of it
+    loaded = {{name for module in begun_with for name in places.get(module, ())}}
+    late = sorted(changed & loaded | {{name for name in wanted if importlib.util.find_spec(name) is None}})
+    if late:
+        raise RuntimeError(
+            f"the running kernel does not have the new {{', '.join(late)}}: restart it (on Colab: Runtime, "
+            "Restart session), then run the notebook again from its top"
+        )
+
+
+source = os.environ.get("ENN_LIB_SOURCE", "{source}")
+lines = {{
+    "enn_lib": f"enn-lib[notebook] @ {{source}}",
+{lines}
+}}
+install(lines)"""
+"""The first cell of a notebook. A kernel that runs goes on with the old version of what pip changes."""
 
 HAND_IN = (
     "Write your answers where a cell wants them. Add cells where you like, but leave these in their order. "
@@ -56,7 +81,15 @@ HAND_IN = (
 
 def source(root: Path = ROOT) -> str:
     """Where pip finds the library: the public address of the project."""
-    return f"git+{yaml.safe_load((root / '_config.yml').read_text())['repository']['url']}"
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    return f"git+{settings['repository']['url']}"
+
+
+def extra_lines(root: Path = ROOT) -> dict[str, str]:
+    """What the extra ``notebook`` asks for, as pip reads it, by the name with which Python imports it."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["optional-dependencies"]["notebook"]
+    return {re.split(r"[=<>~!]", line)[0].replace("-", "_"): line for line in lines}
 
 
 def split(notebook: nbformat.NotebookNode) -> Iterator[tuple[nbformat.NotebookNode, str]]:
@@ -217,9 +250,10 @@ def finish(notebook, page: str, cells, *, clear: bool) -> nbformat.NotebookNode:
     """
     values = glued(notebook)
     result = new_notebook(metadata={"kernelspec": notebook.metadata.kernelspec, "enn_book": {"page": page}})
-    install = new_code_cell(INSTALL.format(source=source()), metadata={"tags": ["hide-input"]})
+    lines = "\n".join(f'    "{name}": "{line}",' for name, line in extra_lines().items())
+    install = INSTALL.format(source=source(), lines=lines)
     here = new_markdown_cell(f"*[This page]({address()}/{page}.html) in the book.*")
-    cells = [install, here, *with_captions(cells)]
+    cells = [new_code_cell(install, metadata={"tags": ["hide-input"]}), here, *with_captions(cells)]
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     if works := references(prose):
         cells.append(new_markdown_cell(f"## References\n\n{works}"))
@@ -261,7 +295,8 @@ def main() -> None:
         for page, notebook in notebooks.items():
             nbformat.write(make(notebook, page), part / f"{Path(page).name}.ipynb")
         if kind == "instructor":
-            (part / "teaching.md").write_text(plain((ROOT / "book" / "teaching.md").read_text(), {}))
+            text = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+            (part / "teaching.md").write_text(plain(text, {}), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
         print(f"{len(notebooks)} notebooks in {folder.relative_to(ROOT)}")

@@ -49,32 +49,34 @@
     const panel = ENN.make("div");
     const readout = ENN.make("p", { class: "enn-readout" });
     const table = ENN.table(
-      "The network's forces, eV/Å.", ["atom", "x", "y", "z", "length", "error"], atoms.map((a) => a + 1),
+      "Lengths, meV/Å.", ["atom", "true", "network", "error"], atoms.map((a) => a + 1),
     );
 
     const show = () => {
       const positions = act(start);
       forces = { analytic: potential.forces(positions), network: field(positions), ordinary: ordinary?.(positions) };
-      // So that the arrows fit as the atoms do.
-      space.radius = (ordinary ? 1.65 : 1.5) * Math.max(...atoms.map((a) => norm(ENN.atom(positions, a))));
       const longest = Math.max(...atoms.map((a) => norm(ENN.atom(forces.analytic, a))));
       forces.unit = ordinary ? longest / 1.5 : ENN.ticks(0, longest, 2.5)[1];
+      // So that the arrows fit as the atoms do.
+      const ends = positions.map((x, c) => x + forces.analytic[c] / forces.unit);
+      const reach = Math.max(...[positions, ends].flatMap((flat) => atoms.map((a) => norm(ENN.atom(flat, a)))));
+      space.radius = ordinary ? 1.65 * Math.max(...atoms.map((a) => norm(ENN.atom(positions, a)))) : 1.1 * reach;
       if (ordinary) {
         const far = (flat) => norm([...flat].map((f, c) => f - forces.analytic[c])) / norm(forces.analytic);
         const [arrows, numbers] = [forces.network, forces.ordinary].map((f) => `${Math.round(100 * far(f))} %`);
         readout.textContent = `Off by, as a share of the true forces: ordinary network ${numbers}, network of arrows ${arrows}.`;
         return space.draw();
       }
+      const off = forces.network.map((f, c) => f - forces.analytic[c]);
       table.fill(
-        atoms.map((a) => {
-          const f = ENN.atom(forces.network, a);
-          const error = norm(ENN.atom(forces.analytic, a).map((x, c) => x - f[c]));
-          return [...[...f, norm(f)].map((x) => x.toFixed(4).replace("-", "−")), error.toFixed(5)];
-        }),
+        atoms.map((a) =>
+          [forces.analytic, forces.network, off].map((flat) => (1000 * norm(ENN.atom(flat, a))).toFixed(1)),
+        ),
       );
+      const rmsd = (1000 * norm(off)) / Math.sqrt(off.length);
       readout.textContent =
-        `Move the atoms and predict, or predict and move the arrows: the two differ by at most ` +
-        `${ENN.words(defect(), 2)} eV/\u2060Å. An arrow of 1 Å is ${ENN.words(forces.unit, 1)} eV/\u2060Å.`;
+        `The error of this cloud is ${rmsd.toPrecision(rmsd < 1 ? 2 : 3)} meV/\u2060Å. ` +
+        `An arrow of 1 Å is ${Number((1000 * forces.unit).toPrecision(1))} meV/\u2060Å.`;
       space.draw();
     };
 

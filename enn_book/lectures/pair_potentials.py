@@ -3,38 +3,91 @@
 Units: Å for lengths, eV for energies, eV/Å for forces.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from enn_lib.argon import Scales
+from enn_lib.argon import ARGON, Scales, sample_positions, smallest_distance
 from enn_lib.force_field import gradients_as_of, wants_gradient
 from enn_lib.network import ENN
 
+POTENTIALS = {
+    "lennard-jones": "epsilon * ((rm / r)**12 - 2 * (rm / r)**6)",
+    "morse": "epsilon * (exp(-12 * (r / rm - 1)) - 2 * exp(-6 * (r / rm - 1)))",
+    "buckingham": "epsilon * (0.75 * exp(14 * (1 - r / rm)) - 1.75 * (rm / r)**6)",
+    "soft-core": "4 * epsilon * (1 / (0.5 + (r / r0)**6)**2 - 1 / (0.5 + (r / r0)**6))",
+    "yukawa": "3 * epsilon * (rm / r) * exp(1 - r / rm)",
+}
+"""Potentials of a pair by name, as formulas that `pair_potential` reads. The first three have wells of the
+same depth and minimum, the first two also of the same curvature. Soft-core has no wall, Yukawa no well."""
 
-@dataclass(frozen=True)
-class Morse:
-    r"""The Morse potential of a pair.
+WORDS = {
+    **{name: getattr(torch, name) for name in ("exp", "log", "sqrt", "sin", "cos", "tanh")},
+    "pi": math.pi,
+    "epsilon": ARGON.epsilon,
+    "r0": ARGON.r0,
+    "rm": 2 ** (1 / 6) * ARGON.r0,
+}
+"""What a formula may use beside r. Of argon these are the depth of the well, eV, the distance r0 at which the
+Lennard-Jones potential is zero, and that of its minimum, rm, Å."""
 
-    .. math:: U = \epsilon\left[e^{-2\rho_0 (r/r_0 - 1)} - 2 e^{-\rho_0 (r/r_0 - 1)}\right]
+CLOSEST = 2.8
+"""No pair of atoms is closer in the data, Å (sec. 4.1)."""
 
-    Attributes:
-        epsilon: the depth of the well, eV.
-        r0: the distance of its minimum, Å. (In `LennardJones` r0 is where the energy is zero.)
-        rho0: how stiff it is, without unit. At 6 the curvature at the minimum is that of a
-            Lennard-Jones potential of the same depth and minimum.
+
+def pair_potential(potential: str) -> Callable[[Tensor], Tensor]:
+    """The energy of a pair, from a name or a formula.
+
+    Args:
+        potential: a name of `POTENTIALS`, or an energy in eV as a formula of the distance r in Å that may use
+            the `WORDS`, such as ``"0.1 * exp(-(r / 3)**2)"``. It is run as Python.
+
+    Returns:
+        A function from a tensor of distances, Å, to the energies, eV.
+
+    Raises:
+        ValueError: if it is neither, or if energies or slopes are not finite beyond `CLOSEST`, or all zero.
     """
+    formula = POTENTIALS.get(potential, potential)
 
-    epsilon: float
-    r0: float
-    rho0: float = 6.0
+    def pair_energy(r: Tensor) -> Tensor:
+        return eval(formula, {"__builtins__": {}, **WORDS, "r": r})
 
-    def pair_energy(self, distance: Tensor) -> Tensor:
-        """The energy in eV at distances in Å, any shape."""
-        decay = torch.exp(-self.rho0 * (distance / self.r0 - 1))
-        return self.epsilon * (decay * decay - 2 * decay)
+    r = torch.linspace(CLOSEST, 40, 200, dtype=torch.float64, requires_grad=True)
+    try:
+        energies = pair_energy(r)
+        (slopes,) = torch.autograd.grad(energies.sum(), r)
+        is_finite = energies.isfinite().all() and slopes.isfinite().all()
+        is_good = energies.shape == r.shape and is_finite and slopes.any()
+    except Exception:  # of whatever kind: it is not ours
+        is_good = False
+    if not is_good:
+        raise ValueError(
+            f"potential: got {potential!r}, wanted one of {', '.join(POTENTIALS)}, or a formula of the "
+            f"distance r, finite from {CLOSEST} to 40 Å, such as '0.1 * exp(-(r / 3)**2)'"
+        )
+    return pair_energy
+
+
+def sample_clouds(n_configurations: int, seed: int, *, n_atoms: int, n: int) -> Tensor:
+    """Draw atoms as `enn_lib.argon.sample_positions` does, in a cloud that has room for them.
+
+    The cloud is the paper's where at least a thirtieth of its draws have no pair closer than `CLOSEST`. It is
+    wider, in steps of a tenth, for more atoms or in fewer dimensions.
+
+    Returns:
+        Positions in Å, ``(n_configurations, n_atoms, n)``, float64.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+    sigma = 3.0
+    tried = sample_positions(1000, seed, n_atoms=n_atoms, n=n, sigma=sigma, r_min=0.0)
+    while (smallest_distance(tried) >= CLOSEST).sum() < len(tried) / 30:
+        sigma, tried = 1.1 * sigma, 1.1 * tried
+    return sample_positions(n_configurations, seed, n_atoms=n_atoms, n=n, sigma=sigma, r_min=CLOSEST)
 
 
 def pair_vectors(positions: Tensor) -> Tensor:

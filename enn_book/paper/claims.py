@@ -97,7 +97,7 @@ class Evidence:
     steps: tuple[int, int] = DYNAMICS_STEPS
 
     def __post_init__(self):
-        if not 0 < self.steps[0] < self.steps[1]:
+        if len(self.steps) != 2 or not 0 < self.steps[0] < self.steps[1]:
             raise ValueError(f"steps: got {self.steps}, wanted two that rise")
 
     @property

@@ -13,13 +13,15 @@ class Equation:
 
     Attributes:
         number: as printed, "1" to "49" and "A.1".
+        formula: the equation in LaTeX.
         says: what it says, in a few words.
-        page: the name of the page where it is derived.
-        code: the functions where it is computed, as dotted paths.
+        page: the name of the page where it is derived or used.
+        code: the functions that compute it, as dotted paths.
         tests: tests that fail if it is computed wrongly, ``file::function`` inside ``tests``.
     """
 
     number: str
+    formula: str
     says: str
     page: str
     code: tuple[str, ...]
@@ -32,15 +34,16 @@ class Equation:
         Raises:
             ValueError: if a key is missing or unknown.
         """
-        wanted = {"says", "page", "code", "tests"}
+        wanted = {"formula", "says", "page", "code", "tests"}
         if set(entry) != wanted:
             raise ValueError(f"equation {number}: got {sorted(entry)}, wanted {sorted(wanted)}")
-        return cls(number, entry["says"], entry["page"], tuple(entry["code"]), tuple(entry["tests"]))
+        words = (entry[key] for key in ("formula", "says", "page"))
+        return cls(number, *words, tuple(entry["code"]), tuple(entry["tests"]))
 
 
 def equations() -> list[Equation]:
     """All equations of the paper, in its order."""
-    table = tomllib.loads((Path(__file__).parent / "equations.toml").read_text())
+    table = tomllib.loads((Path(__file__).parent / "equations.toml").read_text(encoding="utf-8"))
     return [Equation.read(number, entry) for number, entry in table.items()]
 
 

@@ -20,7 +20,6 @@ alone, the second as one averaged over the permutations of the atoms.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from math import isfinite
 from textwrap import fill
 
@@ -160,30 +159,6 @@ def plot_parity(analytic: Tensor, predictions: Mapping[str, Tensor]) -> Figure:
     axes[0, 0].set_ylabel("predicted (eV/Å)")
     axes[1, 0].set_ylabel("difference (eV/Å)")
     figure.colorbar(drawn, ax=axes, location="bottom", label="components in a hexagon", aspect=40, pad=0.02)
-    return figure
-
-
-def plot_error_by_distance(
-    by_distance: Mapping[str, Sequence[Mapping]], *, level: float | None = None
-) -> Figure:
-    """RMSD of the force components (eV/Å) against the smallest distance of the configuration (Å).
-
-    Args:
-        by_distance: the list of bins that `force_errors` returns, by label.
-        level: a number to compare with, eV/Å, such as the paper's.
-    """
-    figure, axes = new_figure()
-    for (label, bins), style, marker in zip(by_distance.items(), PREDICTIONS, "os^", strict=False):
-        # The last bin has no upper end; it is drawn 1 Å wide.
-        edges = [bins[0]["from"], *(b["to"] or b["from"] + 1.0 for b in bins)]
-        values = [b["rmsd_component"] if b["n"] else np.nan for b in bins]
-        axes.stairs(values, edges, baseline=None, **style)
-        middle = [(low + high) / 2 for low, high in pairwise(edges)]
-        axes.plot(middle, values, **{**style, "linestyle": "none"}, marker=marker, label=label)
-    if level is not None:
-        axes.axhline(level, label="the paper, over all", **REMARK)
-    axes.set(yscale="log", xlabel="smallest pair distance (Å)", ylabel="RMSD per component (eV/Å)")
-    axes.legend(fontsize="small")
     return figure
 
 

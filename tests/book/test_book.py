@@ -37,7 +37,7 @@ def built():
 
 @cache
 def soup(file: str) -> BeautifulSoup:
-    return BeautifulSoup((HTML / file).read_text(), "html.parser")
+    return BeautifulSoup((HTML / file).read_text(encoding="utf-8"), "html.parser")
 
 
 @cache
@@ -66,7 +66,7 @@ def is_remote(address: str) -> bool:
 
 @every_page
 def test_every_page_of_the_table_of_contents_is_there_with_its_title(page):
-    title = re.search(r"^# (.+)", (ROOT / page).with_suffix(".md").read_text(), re.MULTILINE)
+    title = re.search(r"^# (.+)", (ROOT / page).with_suffix(".md").read_text(encoding="utf-8"), re.MULTILINE)
     words = re.findall(r"[a-z]{3,}", title.group(1).lower())
     assert words
     assert re.findall(r"[a-z]{3,}", article(page).h1.get_text().lower()) == words
@@ -117,7 +117,7 @@ def test_every_plot_is_a_numbered_figure_with_a_caption(page):
 
 @every_page
 def test_every_notebook_opens_in_colab_and_binder_where_it_is_published(page):
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     *_, owner, name = repository["url"].split("/")
     place, notebook = f"{owner}/{name}", Path(page).with_suffix(".ipynb").as_posix()
     wanted = {
@@ -164,7 +164,7 @@ def test_no_page_shows_an_error(page):
 
 @every_file
 def test_no_page_names_the_place_where_it_was_built(file):
-    assert str(ROOT) not in (HTML / file).read_text()
+    assert str(ROOT) not in (HTML / file).read_text(encoding="utf-8")
 
 
 @every_file
@@ -181,7 +181,7 @@ def test_a_page_needs_nothing_from_elsewhere(file):
 
 @pytest.mark.parametrize("file", STATIC)
 def test_a_style_sheet_needs_nothing_from_elsewhere(file):
-    text = (HTML / file).read_text()
+    text = (HTML / file).read_text(encoding="utf-8")
     for where in re.findall(r"url\(\s*['\"]?([^)'\"]+)|@import\s+['\"]([^'\"]+)", text):
         assert not is_remote("".join(where)), where
 
@@ -212,5 +212,5 @@ def test_an_equation_has_the_number_in_a_notebook_that_it_has_in_the_book():
 
 
 def test_the_search_knows_every_page():
-    index = (HTML / "searchindex.js").read_text()
+    index = (HTML / "searchindex.js").read_text(encoding="utf-8")
     assert not [page for page in toc_pages() if f'"{page}"' not in index]

@@ -96,6 +96,19 @@ def test_a_page_complains_of_nothing_and_asks_for_nothing_from_elsewhere(visit, 
     assert opened.requests == []
 
 
+@every_page
+def test_every_formula_of_a_page_is_one_that_mathjax_understands(visit, page):
+    """It draws an error in a box, and an unknown command in red."""
+    faults = "mjx-merror, mjx-mtext[style*=red], mjx-mstyle[style*=red]"
+    misread = visit(page).page.evaluate(
+        """async (faults) => { if (!document.querySelector('.math')) return [];
+        await MathJax.startup.promise;
+        return [...document.querySelectorAll(faults)].map((fault) => fault.closest('.math').innerHTML); }""",
+        faults,
+    )
+    assert misread == []
+
+
 @every_field
 def test_the_page_computes_the_forces_of_the_library(live, name, average):
     positions = sample_positions(100, seed=77)
@@ -391,5 +404,7 @@ def test_in_the_dark_a_live_part_has_no_pale_frame(visit, kind):
 
 @pytest.mark.parametrize("page", ["book/intro", "book/forces", "book/dynamics", "book/fire"])
 def test_the_data_of_a_live_part_is_small(page):
-    parts = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select(".enn-widget")
+    parts = BeautifulSoup((HTML / f"{page}.html").read_text(encoding="utf-8"), "html.parser").select(
+        ".enn-widget"
+    )
     assert 0 < sum(len(str(p)) for p in parts) < 300_000

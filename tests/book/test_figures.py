@@ -5,7 +5,7 @@ import re
 import pytest
 from pages import ROOT
 
-PAGE = (ROOT / "book" / "figures.md").read_text()
+PAGE = (ROOT / "book" / "figures.md").read_text(encoding="utf-8")
 SECTIONS = dict(
     re.findall(r"^\(figure-again-(\d)\)=\n## (Figure[\s\S]*?)(?=^\(figure-|^## |\Z)", PAGE, re.MULTILINE)
 )
@@ -31,12 +31,12 @@ def test_the_verdict_on_a_figure_is_guarded_by_a_check(number):
 @every_figure
 def test_a_figure_leads_to_the_page_where_it_is_drawn_large(number):
     (page,) = re.findall(r"\*\*Page\.\*\* \{ref\}`([\w-]+)`", SECTIONS[number])
-    assert f"name: fig-paper-{number}\n" in (ROOT / "book" / f"{page}.md").read_text()
+    assert f"name: fig-paper-{number}\n" in (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
     assert re.search(
         rf"^\| \{{ref\}}`{number} <figure-again-{number}>` \|.*\{{ref\}}`{page}` \|$", PAGE, re.MULTILINE
     )
 
 
 def test_the_first_page_and_the_readme_lead_to_the_figures():
-    assert "<figures>`" in (ROOT / "book" / "intro.md").read_text()
-    assert "book/figures.md" in (ROOT / "README.md").read_text()
+    assert "<figures>`" in (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    assert "book/figures.md" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -42,17 +42,18 @@ def book(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     for folder in ("book/_static", "enn_lib/runs/small/checkpoint", "enn_book"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "book/forces.md").write_text(PAGE)
-    (tmp_path / "book/intro.md").write_text("# A book\n")
-    (tmp_path / "enn_lib/layers.py").write_text("x = 1\n")
-    (tmp_path / "enn_book/style.py").write_text("x = 1\n")
-    (tmp_path / "enn_lib/runs/small/config.json").write_text("{}")
-    (tmp_path / "enn_lib/runs/small/checkpoint/state.json").write_text("{}")
-    (tmp_path / "constraints.txt").write_text("numpy==1\n")
+    (tmp_path / "book/forces.md").write_text(PAGE, encoding="utf-8")
+    (tmp_path / "book/intro.md").write_text("# A book\n", encoding="utf-8")
+    (tmp_path / "enn_lib/layers.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "enn_book/style.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "enn_lib/runs/small/config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "enn_lib/runs/small/checkpoint/state.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("numpy==1\n", encoding="utf-8")
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copy(pages.ROOT / name, tmp_path)
     (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nparts:\n- caption: A\n  chapters:\n  - file: book/forces\n"
+        "format: jb-book\nroot: book/intro\nparts:\n- caption: A\n  chapters:\n  - file: book/forces\n",
+        encoding="utf-8",
     )
     return tmp_path
 
@@ -63,14 +64,14 @@ def key(book) -> str:
 
 def edit(path: Path, old: str, new: str) -> None:
     """Replace some text of a file that has it."""
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    assert old in path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def test_pages_come_in_the_order_of_the_table_of_contents(book):
     assert pages.toc_pages(book) == ["book/intro", "book/forces"]
     parts = [{"chapters": [{"file": "b", "sections": [{"file": "c"}]}]}, {"chapters": [{"file": "d"}]}]
-    (book / "_toc.yml").write_text(json.dumps({"root": "a", "parts": parts}))
+    (book / "_toc.yml").write_text(json.dumps({"root": "a", "parts": parts}), encoding="utf-8")
     assert pages.toc_pages(book) == ["a", "b", "c", "d"]
 
 
@@ -82,7 +83,7 @@ def test_a_lecture_is_a_notebook_outside_what_is_looked_up(book, caption):
 
 
 def test_the_parts_that_are_looked_up_are_parts_of_the_book():
-    parts = yaml.safe_load((pages.ROOT / "_toc.yml").read_text())["parts"]
+    parts = yaml.safe_load((pages.ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
     assert set(pages.NOT_TAUGHT) <= {part["caption"] for part in parts}
 
 
@@ -132,7 +133,7 @@ def test_results_are_used_again_under_new_prose_and_replaced_under_new_code(book
     def staged_text() -> str:
         stage(pages.toc_pages(book), book / "_build/source", "", book)
         notebook = nbformat.read(book / "_build/source/book/forces.ipynb", 4)
-        assert notebook.cells[0].source in page.read_text()
+        assert notebook.cells[0].source in page.read_text(encoding="utf-8")
         return pages.code_cells(notebook)[1].outputs[0].text
 
     assert staged_text() == "42\n"
@@ -187,7 +188,7 @@ def test_the_same_pages_are_staged_as_the_same_bytes(book):
 
 
 def test_a_build_that_failed_is_not_taken_for_done(book, monkeypatch):
-    (book / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    (book / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n", encoding="utf-8")
     (book / "_build/html").mkdir(parents=True)
     render = Mock(side_effect=[1, 0])
     monkeypatch.setattr("build_book.render", render)

@@ -27,10 +27,12 @@ def book(tmp_path):
     for name, text in PAGES.items():
         style = "@page { margin: 20mm } section { break-before: page } .headerlink { display: none }"
         body = f"<title>{name}</title><style>{style}</style><article>{text}</article>"
-        (html / "book" / f"{name}.html").write_text(body)
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/one\nchapters:\n- file: book/two\n")
-    (tmp_path / "_config.yml").write_text("title: A book\nauthor: somebody\n")
-    (html / ".built").write_text("")
+        (html / "book" / f"{name}.html").write_text(body, encoding="utf-8")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/one\nchapters:\n- file: book/two\n", encoding="utf-8"
+    )
+    (tmp_path / "_config.yml").write_text("title: A book\nauthor: somebody\n", encoding="utf-8")
+    (html / ".built").write_text("", encoding="utf-8")
     return tmp_path
 
 

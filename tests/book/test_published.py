@@ -1,9 +1,10 @@
 """The notebooks that Colab and Binder open: self-sufficient, from the one public address, readable anywhere.
 
-``make check-notebooks`` runs them in an environment that was empty.
+``make check-notebooks`` runs them in environments where nothing is installed, older versions, or too little.
 """
 
 import ast
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -11,18 +12,21 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import notebooks
 import pytest
 import yaml
-from notebooks import check, publish, tracked_copy
+from notebooks import PLACES, check, publish, tracked_copy
 from packaging.requirements import Requirement
 from pages import ROOT, PageError, code_cells, notebook_pages, read_page
 from student import instructor_notebook, source
 
 FORCES = ROOT / "book" / "forces.md"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-URL = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 PACKAGES = ("enn_lib/", "enn_book/")
 
 every_page = pytest.mark.parametrize("page", notebook_pages())
@@ -34,46 +38,106 @@ def published():
     return instructor_notebook(read_page(FORCES), "book/forces")
 
 
+class Server:
+    """A notebook server as the install cell sees it: what is missing, and what pip does about it.
+
+    Attributes:
+        missing: names of modules.
+        versions: of packages.
+        brings: the versions that come with what is missing.
+        repairs: whether what is missing is there afterwards, without a restart.
+        commands: what is run, with its options.
+    """
+
+    def __init__(self):
+        self.missing, self.brings, self.repairs, self.commands = set(), {}, True, []
+        self.versions = {"numpy": "2.0.2", "pillow": "11.0", "setuptools": "65.0", "zoo": "1.0"}
+
+    def run(self, command, **options):
+        self.commands.append((command, options))
+        self.versions |= self.brings
+        self.missing = set() if self.repairs else self.missing
+
+
 @pytest.fixture
-def commands(monkeypatch):
-    """What is run instead of being run."""
-    commands = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **kwargs: commands.append((command, kwargs)))
+def server(monkeypatch):
+    server = Server()
+    packages = {"numpy": ["numpy"], "PIL": ["pillow"], "_distutils_hack": ["setuptools"], "zoo": ["zoo"]}
+    monkeypatch.setattr(subprocess, "run", server.run)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in server.missing else name)
+    monkeypatch.setattr(
+        importlib.metadata,
+        "distributions",
+        lambda: [SimpleNamespace(name=name, version=version) for name, version in server.versions.items()],
+    )
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: packages)
+    monkeypatch.setitem(sys.modules, "_distutils_hack", None)
     monkeypatch.delenv("ENN_LIB_SOURCE", raising=False)
-    return commands
+    return server
 
 
 def test_the_install_cell_comes_first_and_the_code_of_the_page_follows(published):
     first, *others = code_cells(published)
     assert published.cells[0] is first
     assert [cell.source for cell in others] == [cell.source for cell in code_cells(read_page(FORCES))]
-    assert others[0].metadata.tags == ["parameters"], "papermill still finds what can be changed"
+    assert "parameters" in others[0].metadata.tags, "papermill still finds what can be changed"
 
 
-def test_nothing_is_installed_where_the_library_is(published, commands):
+def test_nothing_is_installed_where_all_is_there(published, server):
     exec(published.cells[0].source, {})
-    assert commands == []
+    assert server.commands == []
 
 
-def test_what_is_missing_is_installed_from_the_public_address_into_the_notebook_s_python(
-    published, commands, monkeypatch
+LIBRARY = f"{PROJECT['name']}[notebook] @ git+{URL}"
+EXTRA = {Requirement(line).name: line for line in PROJECT["optional-dependencies"]["notebook"]}
+
+
+@pytest.mark.parametrize(
+    ("missing", "lines"),
+    [
+        ({"enn_lib", "ase", "matplotlib", "myst_nb"}, [LIBRARY, *EXTRA.values()]),
+        ({"enn_lib", "myst_nb"}, [LIBRARY, EXTRA["myst-nb"]]),
+        ({"myst_nb"}, [EXTRA["myst-nb"]]),
+    ],
+)
+def test_what_is_missing_and_no_more_is_installed_into_the_notebook_s_python(
+    missing, lines, published, server
 ):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    server.missing = missing
     exec(published.cells[0].source, {})
-    (((*pip, line), options),) = commands
-    assert pip == [sys.executable, "-m", "pip", "install", "--quiet"]
-    assert options == {"check": True}, "a failed installation is an error"
-    assert line == f"{PROJECT['name']}[notebook] @ git+{URL}"
-    assert "notebook" in PROJECT["optional-dependencies"]
+    assert server.commands == [([sys.executable, "-m", "pip", "install", "--quiet", *lines], {"check": True})]
 
 
-def test_one_environment_variable_takes_the_library_from_elsewhere(published, commands, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+def test_one_environment_variable_takes_the_library_from_elsewhere(published, server, monkeypatch):
+    server.missing = {"enn_lib"}
     monkeypatch.setenv("ENN_LIB_SOURCE", "git+https://example.org/fork@branch")
     exec(published.cells[0].source, {})
-    assert commands[0][0][-1] == "enn-lib[notebook] @ git+https://example.org/fork@branch"
+    assert server.commands[0][0][-1] == "enn-lib[notebook] @ git+https://example.org/fork@branch"
     for name in ("tools/notebooks.py", "CONTRIBUTING.md"):
-        assert "ENN_LIB_SOURCE" in (ROOT / name).read_text(), f"{name} says so"
+        assert "ENN_LIB_SOURCE" in (ROOT / name).read_text(encoding="utf-8"), f"{name} says so"
+
+
+@pytest.mark.parametrize(
+    ("brings", "repairs", "late"),
+    [
+        ({"numpy": "2.4.6", "pillow": "13.0"}, True, "numpy, pillow"),
+        ({}, False, "enn_lib"),
+    ],
+)
+def test_a_kernel_that_cannot_go_on_asks_for_a_restart_in_words(brings, repairs, late, published, server):
+    """It has imported the old version, or does not look where pip has put the new."""
+    import PIL  # noqa: F401
+
+    server.missing, server.brings, server.repairs = {"enn_lib"}, brings, repairs
+    with pytest.raises(RuntimeError, match=rf"does not have the new {late}: restart it .*, then run the"):
+        exec(published.cells[0].source, {})
+
+
+def test_a_kernel_goes_on_if_what_changed_is_new_or_nothing_that_it_has_imported(published, server):
+    server.missing = {"enn_lib"}
+    server.brings = {"zoo": "2.0", "enn-lib": "0.1", "setuptools": "80.0"}
+    exec(published.cells[0].source, {})
+    assert server.commands
 
 
 @every_page
@@ -112,19 +176,19 @@ def test_the_caption_of_every_figure_follows_it(page):
 def test_what_is_published_is_replaced_as_a_whole(tmp_path):
     folder = tmp_path / "notebooks"
     (folder / "book").mkdir(parents=True)
-    (folder / "book" / "renamed.ipynb").write_text("{}")
+    (folder / "book" / "renamed.ipynb").write_text("{}", encoding="utf-8")
     publish({"book/forces": read_page(FORCES)}, folder, source())
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {"book/forces.ipynb", "requirements.txt", "runtime.txt", "README.md"}
-    nbformat.validate(json.loads((folder / "book/forces.ipynb").read_text()))
+    nbformat.validate(json.loads((folder / "book/forces.ipynb").read_text(encoding="utf-8")))
     assert [path.name for path in tmp_path.iterdir()] == ["notebooks"]
 
 
 def test_binder_builds_what_the_install_cell_installs(tmp_path, published):
     publish({}, tmp_path / "notebooks", source())
-    line = (tmp_path / "notebooks" / "requirements.txt").read_text().strip()
+    line = (tmp_path / "notebooks" / "requirements.txt").read_text(encoding="utf-8").strip()
     assert line == f"enn-lib[notebook] @ git+{URL}"
-    python = (tmp_path / "notebooks" / "runtime.txt").read_text().strip()
+    python = (tmp_path / "notebooks" / "runtime.txt").read_text(encoding="utf-8").strip()
     assert python == f"python-{PROJECT['requires-python'].removeprefix('>=')}"
 
 
@@ -133,13 +197,37 @@ def test_a_check_of_a_notebook_that_is_not_there_says_what_to_do(tmp_path):
         check(["forces"], tmp_path)
 
 
-def test_a_check_finds_an_install_cell_that_fails_in_an_empty_environment(tmp_path, published):
-    """torch is here and would not be there."""
-    (tmp_path / "book").mkdir()
-    published.cells[0].source = "import torch"
-    nbformat.write(published, tmp_path / "book" / "forces.ipynb")
-    with pytest.raises(PageError, match=r"(?s)forces: the install cell failed.*No module named 'torch'"):
+@pytest.fixture
+def checked(tmp_path, published, monkeypatch):
+    """Checks a notebook of one cell, where this environment stands for all."""
+
+    def checked(code: str) -> None:
+        (tmp_path / "book").mkdir()
+        published.cells[:] = [nbformat.v4.new_code_cell(code)]
+        nbformat.write(published, tmp_path / "book" / "forces.ipynb")
         check(["forces"], tmp_path)
+
+    monkeypatch.setattr(notebooks, "prepare", lambda *_: None)
+    monkeypatch.setattr(notebooks, "venv_python", lambda folder: Path(sys.executable))
+    return checked
+
+
+def test_a_notebook_is_checked_in_all_places(checked, capsys):
+    checked("import enn_lib")
+    assert capsys.readouterr().out.splitlines() == [f"forces: runs where {what}" for what in PLACES.values()]
+
+
+def test_a_check_finds_a_cell_that_fails_and_says_where(checked):
+    with pytest.raises(PageError, match=r"(?s)book/forces failed where nothing is installed:.*'nowhere'"):
+        checked("import nowhere")
+
+
+def test_a_check_finds_that_what_was_imported_has_been_changed(checked, monkeypatch):
+    monkeypatch.setattr(notebooks, "PLACES", {"older": PLACES["older"]})
+    with pytest.raises(
+        PageError, match=r"(?s)failed where older versions .*numpy: got \S+, wanted 1\.0, which"
+    ):
+        checked("numpy.__version__ = '1.0'")
 
 
 def test_a_check_installs_from_a_copy_of_what_git_has(tmp_path):

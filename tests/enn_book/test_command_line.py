@@ -79,7 +79,10 @@ def test_a_command_that_is_not_complete_shows_the_usage(command, capsys):
 
 def test_it_runs_as_a_module():
     result = subprocess.run(
-        [sys.executable, "-m", "enn_book", "study", "luck"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "enn_book", "study", "luck"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert result.returncode == 2
     assert result.stdout == ""
@@ -138,7 +141,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(
     arguments, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     assert run(*arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -146,4 +149,4 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_leaves_nothing(
     assert err.endswith("\n")
     assert err.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"

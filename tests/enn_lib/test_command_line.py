@@ -2,11 +2,11 @@
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -21,7 +21,7 @@ WEIGHTS = "model.safetensors"
 def config_file(small_config, tmp_path):
     """The small configuration as a file."""
     path = tmp_path / "small.json"
-    path.write_text(json.dumps(asdict(small_config)))
+    path.write_text(json.dumps(asdict(small_config)), encoding="utf-8")
     return path
 
 
@@ -91,7 +91,10 @@ def test_a_command_that_is_not_complete_shows_the_usage(arguments, capsys):
 
 def test_it_runs_as_a_module():
     result = subprocess.run(
-        [sys.executable, "-m", "enn_lib", "evaluate", "nowhere"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "enn_lib", "evaluate", "nowhere"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert re.fullmatch("error: run: got 'nowhere', wanted a run folder or one of .*\n", result.stderr)
@@ -158,11 +161,15 @@ def test_inside_a_run_folder_the_folder_itself_can_be_evaluated(small_run, tmp_p
     assert (folder / "metrics.json").exists()
 
 
-def test_the_next_command_can_be_pasted_whatever_the_folder_s_name(config_file, tmp_path, capsys):
+@pytest.mark.parametrize(("system", "quote"), [("posix", "'"), ("nt", '"')])
+def test_the_next_command_can_be_pasted_whatever_the_folder_s_name(
+    system, quote, config_file, tmp_path, capsys, monkeypatch
+):
+    """The command line of Windows knows no single quotes."""
+    monkeypatch.setattr("enn_lib.__main__.os", SimpleNamespace(name=system))
     folder = tmp_path / "my first run"
     assert run("train", "--config", config_file, "--out", folder) == 0
-    (command,) = re.findall("next: python -m enn_lib (.*)", capsys.readouterr().out)
-    assert shlex.split(command) == ["evaluate", str(folder)]
+    assert f"next: python -m enn_lib evaluate {quote}{folder}{quote}\n" in capsys.readouterr().out
 
 
 def test_where_nothing_can_be_written_the_numbers_are_printed_nevertheless(tiny, monkeypatch, capsys):
@@ -214,7 +221,7 @@ def test_runs_says_of_a_run_without_metrics_that_it_was_not_evaluated(tiny, caps
     ],
 )
 def test_a_bad_configuration_is_refused_in_one_line(content, message, tmp_path, capsys):
-    (tmp_path / "bad.json").write_text(content)
+    (tmp_path / "bad.json").write_text(content, encoding="utf-8")
     assert_refused(capsys, message, "train", "--config", tmp_path / "bad.json", "--out", tmp_path / "run")
 
 
@@ -230,7 +237,7 @@ def test_a_file_in_place_of_a_folder_is_refused(config_file, capsys):
 def test_a_run_of_another_configuration_is_refused(small_config, config_file, tmp_path, capsys):
     run("train", "--config", config_file, "--out", tmp_path / "run", "--max-minutes", "0")
     capsys.readouterr()
-    config_file.write_text(json.dumps(asdict(replace(small_config, seed=3))))
+    config_file.write_text(json.dumps(asdict(replace(small_config, seed=3))), encoding="utf-8")
     message = "(seed: got 3, the folder has 0)"
     assert_refused(capsys, message, "train", "--config", config_file, "--out", tmp_path / "run")
 
@@ -247,6 +254,6 @@ def test_what_is_no_run_is_refused(command, tmp_path, monkeypatch, capsys):
 def test_weights_that_do_not_fit_are_refused_in_one_line(small_run, tmp_path, capsys):
     """torch reports them in several."""
     folder = shutil.copytree(small_run, tmp_path / "copy")
-    values = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(values | {"widths": [6, 9, 4]}))
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(values | {"widths": [6, 9, 4]}), encoding="utf-8")
     assert_refused(capsys, "does not fit config.json (widths (6, 9, 4))", "evaluate", folder)

@@ -47,7 +47,7 @@ def test_it_is_read_as_the_command_says_where_this_package_cannot_be_imported(tm
         f"import sys, torch; sys.modules['enn_lib'] = None; forces = {said}"
         "x = 3 * torch.eye(4, 3, dtype=torch.float64)[None]; print(forces(x).shape)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path)
     assert done.stdout.strip() == "torch.Size([1, 4, 3])", done.stderr
     assert not list(tmp_path.glob("*.part"))
 

@@ -76,7 +76,7 @@ def run(capsys, *arguments) -> int:
 @given(values=changes)
 def test_a_training_of_any_settings_runs_or_is_refused_in_one_line(values, tmp_path_factory, capsys):
     place = tmp_path_factory.mktemp("fuzz")
-    (place / "config.json").write_text(json.dumps(SMALL | values))
+    (place / "config.json").write_text(json.dumps(SMALL | values), encoding="utf-8")
     status = run(capsys, "train", "--config", place / "config.json", "--out", place / "run")
     assert (place / "run" / "model.safetensors").exists() == (status == 0)
     shutil.rmtree(place)
@@ -115,7 +115,7 @@ def damaged(content: bytes, draw) -> bytes:
 def test_a_damaged_run_is_read_or_refused(data, small_run, tmp_path_factory, capsys):
     folder = tmp_path_factory.mktemp("fuzz") / "run"
     shutil.copytree(small_run, folder)
-    (folder / "metrics.json").write_text('{"n_test": 40}')
+    (folder / "metrics.json").write_text('{"n_test": 40}', encoding="utf-8")
     file = folder / data.draw(st.sampled_from(sorted(p.name for p in folder.iterdir())))
     file.write_bytes(damaged(file.read_bytes(), data.draw))
     try:

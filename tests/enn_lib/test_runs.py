@@ -26,7 +26,7 @@ def run_folder(small_run, tmp_path):
 
 def edit_config(folder, **changes):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 # Loading
@@ -69,7 +69,7 @@ def test_a_path_may_be_a_string(small_run):
 
 
 def test_the_metrics_are_read_where_there_are_some(run_folder):
-    (run_folder / "metrics.json").write_text('{"n_test": 40}')
+    (run_folder / "metrics.json").write_text('{"n_test": 40}', encoding="utf-8")
     assert load_run(run_folder).metrics == {"n_test": 40}
 
 
@@ -202,7 +202,7 @@ def test_the_weights_of_another_model_or_without_their_scales_are_refused(foreig
     ],
 )
 def test_a_foreign_history_is_refused(content, message, run_folder):
-    (run_folder / "history.csv").write_text(content)
+    (run_folder / "history.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=rf"history\.csv: {message}"):
         load_run(run_folder)
 

@@ -34,21 +34,21 @@ def folder(tmp_path_factory):
 def old_file(tmp_path):
     """A file that is to be replaced, alone in its folder."""
     path = tmp_path / "file"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     return path
 
 
 def test_until_the_write_is_done_the_old_file_is_there(old_file):
     with replacing(old_file) as part:
-        part.write_text("new")
-        assert old_file.read_text() == "old"
-    assert old_file.read_text() == "new"
+        part.write_text("new", encoding="utf-8")
+        assert old_file.read_text(encoding="utf-8") == "old"
+    assert old_file.read_text(encoding="utf-8") == "new"
     assert list(old_file.parent.iterdir()) == [old_file]
 
 
 def write_half(path):
     with replacing(path) as part:
-        part.write_text("ne")
+        part.write_text("ne", encoding="utf-8")
         raise RuntimeError("disk full")
 
 
@@ -71,7 +71,7 @@ def write_half(path):
 def test_a_write_that_fails_leaves_the_old_file_whole(write, error, message, old_file):
     with pytest.raises(error, match=message):
         write(old_file)
-    assert old_file.read_text() == "old"
+    assert old_file.read_text(encoding="utf-8") == "old"
     assert list(old_file.parent.iterdir()) == [old_file]
 
 
@@ -215,7 +215,7 @@ def test_tensors_that_are_read_lie_where_torch_puts_its_own(tmp_path):
 def test_tensors_may_be_read_by_whoever_may_read_a_text(tmp_path):
     """A temporary file of another program's making would be for its owner alone, and stay after a kill."""
     save_tensors(tmp_path / "tensors", {"a": torch.ones(2)}, {})
-    (tmp_path / "text").write_text("")
+    (tmp_path / "text").write_text("", encoding="utf-8")
     modes = {p.name: p.stat().st_mode for p in tmp_path.iterdir()}
     assert modes["tensors"] == modes["text"]
     assert len(modes) == 2

@@ -6,8 +6,8 @@ from citation import as_bibtex, as_text, read_citations, write_citations
 from pages import ROOT
 from pybtex.database import parse_file, parse_string
 
-CFF = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+CFF = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 REFERENCES = parse_file(ROOT / "book" / "references.bib").entries
 
 
@@ -31,7 +31,8 @@ def test_bibtex_reads_back_what_the_citation_file_says(name):
         assert entry.fields["doi"] == source["doi"]
         assert entry.fields["year"] == str(source["year"])
     else:
-        assert source["version"] in entry.fields["note"]
+        assert entry.fields["note"].startswith(f"Version {source['version']}")
+        assert ("not released" in entry.fields["note"]) == ("date-released" not in source)
         assert entry.fields["url"] == CONFIG["repository"]["url"]
 
 
@@ -48,11 +49,14 @@ def test_the_citation_in_words_has_who_what_when_and_where(name):
 
 
 def test_a_release_gives_its_date_and_its_doi_to_the_citation(tmp_path):
-    (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text())
-    released = {**CFF, "date-released": "2031-05-06", "doi": "10.5281/zenodo.1"}
-    (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(released))
+    (tmp_path / "_config.yml").write_text(
+        (ROOT / "_config.yml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    released = {**CFF, "version": "2.0.0", "date-released": "2031-05-06", "doi": "10.5281/zenodo.1"}
+    (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(released), encoding="utf-8")
     fields = read_citations(tmp_path)["project"].fields
     assert (fields["year"], fields["doi"]) == ("2031", "10.5281/zenodo.1")
+    assert fields["note"] == "Version 2.0.0"
 
 
 def test_the_bibliography_cites_the_paper_as_the_citation_file_does():
@@ -66,7 +70,7 @@ def test_the_bibliography_cites_the_paper_as_the_citation_file_does():
 def test_the_files_that_the_page_shows_are_those_that_are_written(tmp_path):
     write_citations(tmp_path / "citations")
     written = {f"citations/{path.name}" for path in (tmp_path / "citations").iterdir()}
-    page = (ROOT / "book" / "cite.md").read_text()
+    page = (ROOT / "book" / "cite.md").read_text(encoding="utf-8")
     assert {line.split()[1] for line in page.splitlines() if "include}" in line} == written
 
 

@@ -8,7 +8,9 @@ from pages import ROOT
 
 from enn_book.studies.study import study_names
 
-CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+    "contracts"
+]
 
 
 def test_no_study_is_left_out_of_the_contract_that_keeps_them_apart():
@@ -26,10 +28,12 @@ def test_every_part_of_a_package_is_in_the_order_of_its_parts(package):
 def test_the_library_is_small():
     files = [path for path in (ROOT / "enn_lib").rglob("*.py") if "__pycache__" not in path.parts]
     assert len(files) <= 22
-    assert sum(len(path.read_text().splitlines()) for path in files) <= 3750
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 3750
     assert {path.name for path in (ROOT / "enn_lib" / "runs").iterdir()} == {"reference", "softened"}
 
 
 def test_the_tests_of_the_library_do_without_the_book():
     for file in (ROOT / "tests" / "enn_lib").rglob("*.py"):
-        assert not re.search(r"^\s*(from|import) enn_book", file.read_text(), re.MULTILINE), file.name
+        assert not re.search(r"^\s*(from|import) enn_book", file.read_text(encoding="utf-8"), re.MULTILINE), (
+            file.name
+        )

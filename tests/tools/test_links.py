@@ -36,7 +36,9 @@ def bare_keys(text):
 
 
 def test_the_book_is_where_github_shows_the_one_public_address(tmp_path):
-    (tmp_path / "_config.yml").write_text("repository: {url: https://github.com/ada/engine}")
+    (tmp_path / "_config.yml").write_text(
+        "repository: {url: https://github.com/ada/engine}", encoding="utf-8"
+    )
     assert address(tmp_path) == "https://ada.github.io/engine"
 
 
@@ -63,7 +65,9 @@ def test_a_reference_is_a_link_to_the_published_page(text, link):
 
 def test_a_theorem_without_words_is_named_by_its_title():
     title = re.search(
-        r"\{prf:theorem\} (.+)\n:label: thm-layer$", (ROOT / "book/the-layer.md").read_text(), re.M
+        r"\{prf:theorem\} (.+)\n:label: thm-layer$",
+        (ROOT / "book/the-layer.md").read_text(encoding="utf-8"),
+        re.M,
     )
     assert linked("{prf:ref}`thm-layer` left out").startswith(f"[Theorem “{title[1]}”](")
 
@@ -94,10 +98,12 @@ def test_equations_have_the_number_of_the_book():
 
 
 def test_equations_are_counted_through_the_pages_of_a_book(tmp_path):
-    (tmp_path / "_config.yml").write_text("repository: {url: https://github.com/ada/engine}")
-    (tmp_path / "_toc.yml").write_text("root: a\nchapters:\n- file: b\n")
-    (tmp_path / "a.md").write_text("$$\nx\n$$ (eq-x)\n\n$$\nw\n$$\n")
-    (tmp_path / "b.md").write_text("$$ y $$ (eq-y)\n\n$$ z $$ (eq-z)\n")
+    (tmp_path / "_config.yml").write_text(
+        "repository: {url: https://github.com/ada/engine}", encoding="utf-8"
+    )
+    (tmp_path / "_toc.yml").write_text("root: a\nchapters:\n- file: b\n", encoding="utf-8")
+    (tmp_path / "a.md").write_text("$$\nx\n$$ (eq-x)\n\n$$\nw\n$$\n", encoding="utf-8")
+    (tmp_path / "b.md").write_text("$$ y $$ (eq-y)\n\n$$ z $$ (eq-z)\n", encoding="utf-8")
     assert [number for _, number in targets(tmp_path).values()] == ["(B1)", "(B2)", "(B3)"]
 
 
@@ -164,7 +170,11 @@ def test_a_rendered_notebook_begins_with_what_installs_it_and_the_address_of_its
 
 def test_a_rendered_notebook_has_links_where_the_page_has_references(shown):
     path, main = shown
-    wanted = set(re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", path.read_text().split("{solution-start}")[0]))
+    wanted = set(
+        re.findall(
+            r"\{ref\}`[^`<]*<([\w-]+)>`", path.read_text(encoding="utf-8").split("{solution-start}")[0]
+        )
+    )
     assert wanted
     assert wanted <= {a["href"].partition("#")[2] for a in main.select(f"a[href^='{BOOK}']")}
 
@@ -199,7 +209,7 @@ def test_a_rendered_table_is_a_table():
 
 
 def test_the_page_on_teaching_has_links_too():
-    text = plain((ROOT / "book" / "teaching.md").read_text(), {})
+    text = plain((ROOT / "book" / "teaching.md").read_text(encoding="utf-8"), {})
     assert f"]({BOOK}/symmetry.html#symmetry)" in text
     assert not ROLE.search(text)
     assert Path("book/teaching.md").stem not in bare_keys(text)

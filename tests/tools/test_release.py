@@ -8,16 +8,16 @@ import pytest
 import yaml
 from pages import ROOT, project_files
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-ZENODO = json.loads((ROOT / ".zenodo.json").read_text())
-CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+ZENODO = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 RELEASES = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", CHANGELOG, re.MULTILINE)
 
 
 def test_the_version_is_the_same_in_all_files():
     assert PROJECT["version"] == str(CITATION["version"]) == ZENODO["version"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+", PROJECT["version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+" if RELEASES[1:] else r"\d+\.\d+\.\d+\.dev0", PROJECT["version"])
 
 
 def test_title_and_summary_are_those_of_the_citation():
@@ -37,10 +37,15 @@ def test_the_authors_are_those_of_the_citation():
     assert [creator.get("orcid", "") for creator in ZENODO["creators"]] == orcids
 
 
+def test_what_is_released_names_people():
+    """Until then the authors are those of the history, which GitHub shows."""
+    assert "date-released" not in CITATION or all("family-names" in one for one in CITATION["authors"])
+
+
 def test_the_licence_is_the_same_in_all_files():
     assert PROJECT["license"] == CITATION["license"] == ZENODO["license"] == "MIT"
-    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
-    assert "Attribution 4.0" in (ROOT / "LICENSE-text").read_text()
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+    assert "Attribution 4.0" in (ROOT / "LICENSE-text").read_text(encoding="utf-8")
     assert "CC BY 4.0" in ZENODO["notes"]
 
 
@@ -59,7 +64,7 @@ def test_the_changelog_begins_with_what_is_not_released_and_then_has_this_versio
         assert released[0][0] == PROJECT["version"]
         assert str(CITATION["date-released"]) == released[0][1]
     else:
-        assert f"this will be {PROJECT['version']}" in CHANGELOG
+        assert f"this will be {PROJECT['version'].removesuffix('.dev0')}." in CHANGELOG
         assert "date-released" not in CITATION
 
 
@@ -74,14 +79,14 @@ def test_a_section_of_the_changelog_has_a_heading_of_the_form():
     assert set(re.findall(r"^### (.+)$", CHANGELOG, re.MULTILINE)) <= known
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "RELEASING.md"])
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "RELEASING.md", "CODE_OF_CONDUCT.md"])
 def test_a_guide_names_only_what_is_there(name):
-    text = (ROOT / name).read_text()
+    text = (ROOT / name).read_text(encoding="utf-8")
     for path in re.findall(r"`((?:[\w.]+/)*[\w.*-]+\.(?:md|py|toml|yml|json|cff|txt))`", text):
         assert [*ROOT.glob(path), *ROOT.glob(f"*/{path}"), *ROOT.glob(f"*/*/{path}")], path
 
 
 def test_the_tour_names_every_folder_of_the_repository():
     folders = {name.split("/")[0] for name in project_files() if "/" in name}
-    tour = (ROOT / "CONTRIBUTING.md").read_text()
+    tour = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert {folder for folder in folders if f"`{folder}/" not in tour} == set()

@@ -12,11 +12,11 @@ import yaml
 from pages import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
-TEXTS = {path.name: path.read_text() for path in sorted(FOLDER.iterdir())}
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir())}
 # YAML 1.1 reads the key "on" as true.
 WORKFLOWS = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
 JOBS = {(name, job): content for name, flow in WORKFLOWS.items() for job, content in flow["jobs"].items()}
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 every_workflow = pytest.mark.parametrize("name", WORKFLOWS)
 every_job = pytest.mark.parametrize(("name", "job"), JOBS)
@@ -30,7 +30,7 @@ def zizmor(folder: Path) -> subprocess.CompletedProcess:
     """Run the linter without a network, at its strictest."""
     command = Path(sys.executable).with_name("zizmor")
     options = ["--offline", "--strict-collection", "--persona=auditor", "--color=never"]
-    return subprocess.run([command, *options, folder], capture_output=True, text=True)
+    return subprocess.run([command, *options, folder], capture_output=True, encoding="utf-8")
 
 
 def test_the_linter_has_nothing_to_say():
@@ -52,8 +52,8 @@ def test_the_linter_has_nothing_to_say():
 def test_the_linter_sees_what_it_is_there_for(old, new, finding, tmp_path):
     shutil.copytree(FOLDER, tmp_path / ".github" / "workflows")
     file = tmp_path / ".github" / "workflows" / "publish.yml"
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
+    assert old in file.read_text(encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     done = zizmor(file.parent)
     assert done.returncode
     assert finding in done.stdout + done.stderr
@@ -106,13 +106,24 @@ def test_every_change_is_tested_with_every_python_from_the_oldest():
     assert "pull_request" in on
     assert on["push"] == {"branches": ["main"]}
     versions = WORKFLOWS["test.yml"]["jobs"]["test"]["strategy"]["matrix"]["python"]
-    assert versions == ["3.11", "3.12", "3.13"]
+    assert versions == ["3.11", "3.12", "3.13", "3.14"]
     assert PROJECT["requires-python"] == f">={versions[0]}"
     assert any(step.get("run") == "bash .ci/run" for step in steps("test.yml"))
 
 
+def test_library_and_notebooks_are_tested_on_windows_with_the_oldest_and_the_newest_python():
+    job = WORKFLOWS["test.yml"]["jobs"]["windows"]
+    everywhere = WORKFLOWS["test.yml"]["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert job["strategy"]["matrix"]["python"] == [everywhere[0], everywhere[-1]]
+    commands = [step["run"].split() for step in job["steps"] if "run" in step]
+    assert all(command[:3] == ["python", "-m", "tools"] for command in commands), "there is no make"
+    (tests,) = [command[4:] for command in commands if command[3] == "test"]
+    assert all((ROOT / place).exists() for place in tests)
+    assert {"tests/enn_lib", "tests/book/test_notebooks.py"} <= set(tests)
+
+
 def test_the_notebooks_go_to_the_branch_where_the_buttons_lead():
-    branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
+    branch = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["branch"]
     (push,) = [step for step in steps("publish.yml") if "git push" in step.get("run", "")]
     assert push["env"]["BRANCH"] == branch
     assert branch not in WORKFLOWS["publish.yml"][True]["push"]["branches"], "it would start itself"
@@ -133,7 +144,8 @@ def test_the_weekly_run_takes_the_newest_versions_and_checks_every_notebook():
     commands = [step["run"] for step in newest if "run" in step]
     assert re.search(r"pip install .*\[book,test\]", commands[1])
     # make installs the pinned versions unless this file is newer than the list of them.
-    stamp = re.search(r"^STAMP := \$\(VENV\)/(\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    program = (ROOT / "tools" / "__main__.py").read_text(encoding="utf-8")
+    stamp = re.search(r'^STAMP = VENV / "(\S+)"', program, re.MULTILINE)[1]
     assert commands.index(f"touch .venv/{stamp}") < commands.index("make test")
     (options,) = [step["env"]["PYTEST_ADDOPTS"] for step in newest if "env" in step]
     assert (ROOT / options.removeprefix("--ignore=")).is_file()

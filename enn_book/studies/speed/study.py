@@ -148,7 +148,7 @@ class Processes:
                     json.dumps({**self.settings, "threads": threads}), *sizes,
                 ],
                 env=os.environ | {"OMP_NUM_THREADS": str(threads // processes)},
-                capture_output=True, text=True, check=True,
+                capture_output=True, encoding="utf-8", check=True,
             )  # fmt: skip
             for line in done.stdout.splitlines():
                 batch, seconds = line.split()

@@ -1,6 +1,7 @@
 """Verdicts follow from numbers, way by way; every figure has its claim; a wrong number turns a verdict."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -168,9 +169,10 @@ def test_the_paper_s_training_is_finished_after_its_ten_million_iterations(evide
         assert changed(evidence, history={"iteration": [done]}).is_finished == (done == PAPER_ITERATIONS)
 
 
-def test_steps_that_do_not_rise_are_refused(evidence):
-    with pytest.raises(ValueError, match=r"steps: got \(20, 10\)"):
-        replace(evidence, steps=(20, 10))
+@pytest.mark.parametrize("steps", [(20, 10), (0, 10), (5,)])
+def test_steps_that_are_not_two_that_rise_are_refused(evidence, steps):
+    with pytest.raises(ValueError, match=rf"steps: got {re.escape(str(steps))}, wanted two that rise"):
+        replace(evidence, steps=steps)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from pages import ROOT, toc_pages
@@ -27,17 +28,37 @@ def mentioned(text: str) -> set[str]:
 
 def functions(path) -> set[str]:
     """The names of the tests in a file."""
-    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    return {
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def unclosed(formula: str) -> str:
+    """What a formula in LaTeX opens and does not close, or closes and did not open."""
+    marks = r"\\[{}\\]|\\(?:left|right|begin|end)(?![a-z])|[{}]"
+    closing, waiting = {"}": "{", r"\right": r"\left", r"\end": r"\begin"}, []
+    for mark in re.findall(marks, formula):
+        if mark in closing and (not waiting or waiting.pop() != closing[mark]):
+            return mark
+        if mark in closing.values():
+            waiting.append(mark)
+    return " ".join(waiting)
 
 
 def holes(equation: Equation) -> Iterator[str]:
     """What is missing or wrong in one line of the map."""
-    for field in ("says", "page", "code", "tests"):
+    for field in ("formula", "says", "page", "code", "tests"):
         if not getattr(equation, field):
             yield f"no {field}"
+    if opened := unclosed(equation.formula):
+        yield f"the formula has {opened}"
     if f"book/{equation.page}" not in toc_pages():
         yield f"page {equation.page} is not in the book"
-    elif equation.number not in mentioned((ROOT / "book" / f"{equation.page}.md").read_text()):
+    elif equation.number not in mentioned(
+        (ROOT / "book" / f"{equation.page}.md").read_text(encoding="utf-8")
+    ):
         yield f"page {equation.page} does not mention it"
     for path in equation.code:
         try:
@@ -50,7 +71,7 @@ def holes(equation: Equation) -> Iterator[str]:
         path = ROOT / "tests" / file
         if not path.is_file() or function not in functions(path):
             yield f"{test} does not exist"
-        elif not names & set(re.findall(r"\w+", path.read_text())):
+        elif not names & set(re.findall(r"\w+", path.read_text(encoding="utf-8"))):
             yield f"{file} never names {' or '.join(equation.code)}"
 
 
@@ -66,6 +87,10 @@ def test_an_equation_has_a_page_a_function_and_a_test(equation):
 @pytest.mark.parametrize(
     ("field", "value", "hole"),
     [
+        ("formula", "", "no formula"),
+        ("formula", r"\frac{a}{b", "the formula has {"),
+        ("formula", r"\frac{a}b}", "the formula has }"),
+        ("formula", r"\left( \{ a \}", r"the formula has \left"),
         ("says", "", "no says"),
         ("code", (), "no code"),
         ("tests", (), "no tests"),
@@ -100,6 +125,14 @@ def test_what_a_page_mentions_is_read_from_its_text(text, numbers):
     assert mentioned(text) == numbers
 
 
+def test_the_page_of_equations_has_a_section_for_each_page_with_all_its_equations_in_order():
+    text = (ROOT / "book" / "equations.md").read_text(encoding="utf-8")
+    section = r"^## .* \((Eq\. .*)\)\n\n.* \{ref\}`(.*)`\.\n\n```\{glue:md\} equations-(.*)$"
+    shown = [(page, name, mentioned(eqs)) for eqs, page, name in re.findall(section, text, re.MULTILINE)]
+    explained = [(page, {e.number for e in group}) for page, group in groupby(EQUATIONS, lambda e: e.page)]
+    assert shown == [(page, page, numbers) for page, numbers in explained]
+
+
 def test_an_entry_with_a_missing_or_an_unknown_key_is_named():
     with pytest.raises(ValueError, match=r"equation 9: got \['page', 'says'\], wanted"):
         Equation.read("9", {"says": "unit vectors", "page": "the-layer"})
@@ -113,7 +146,7 @@ def broken_tags(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", toc_pages())
 def test_every_numbered_equation_can_be_shown(page):
-    assert broken_tags((ROOT / f"{page}.md").read_text()) == []
+    assert broken_tags((ROOT / f"{page}.md").read_text(encoding="utf-8")) == []
 
 
 def test_a_tag_in_an_equation_of_several_lines_is_found():

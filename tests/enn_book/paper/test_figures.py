@@ -17,11 +17,6 @@ HISTORY = {
     "validation_loss": [1.1, 0.95, 0.6, 0.2],
 }
 RMSD = {"network": torch.linspace(0, 1, 51), "S4 average": torch.linspace(0, 0.5, 51)}
-BINS = [
-    {"from": 2.8, "to": 3.0, "n": 5, "rmsd_component": 0.01},
-    {"from": 3.0, "to": 3.4, "n": 0, "rmsd_component": None},
-    {"from": 3.4, "to": None, "n": 7, "rmsd_component": 0.001},
-]
 CLAIM = Claim(NETWORK, "Fig. 3", "an error (eV/Å)", "forces", Bound(at_most=2.0), lambda _: iter(()))
 RESULTS = [Result(CLAIM, {way: {"": [1.0, 4.0]} for way in Way}, is_finished=False)]
 
@@ -34,7 +29,6 @@ def every_figure():
         "plot_potential": figures.plot_potential(),
         "plot_loss": figures.plot_loss({"paper": HISTORY, "reference": HISTORY}, level=1e-4),
         "plot_parity": figures.plot_parity(forces, {"network": forces + 0.01, "S4 average": forces}),
-        "plot_error_by_distance": figures.plot_error_by_distance({"network": BINS}, level=0.00118),
         "plot_position_rmsd": figures.plot_position_rmsd(RMSD, steps=(15, 40)),
         "plot_trajectory": figures.plot_trajectory(RMSD["network"], RMSD, steps=(15, 40)),
         "plot_energy_rmsd": figures.plot_energy_rmsd(RMSD, steps=(40,)),
@@ -95,13 +89,6 @@ def test_figure_3_counts_every_component_once_in_each_panel():
     assert len(panels) == 4
     for axes in panels:
         assert axes.collections[0].get_array().sum() == forces.numel()
-
-
-def test_the_error_by_distance_leaves_a_gap_at_an_empty_bin():
-    (stairs,) = figures.plot_error_by_distance({"network": BINS}).axes[0].patches
-    values, edges, _ = stairs.get_data()
-    np.testing.assert_array_equal(values, [0.01, np.nan, 0.001])
-    np.testing.assert_array_equal(edges, [2.8, 3.0, 3.4, 4.4])
 
 
 @pytest.mark.parametrize("plot", [figures.plot_position_rmsd, figures.plot_energy_rmsd])

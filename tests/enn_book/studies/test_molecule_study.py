@@ -199,7 +199,7 @@ def test_the_shipped_optimiser_was_chosen_on_validation_among_all_trials(records
 
 @pytest.fixture(scope="module")
 def readme(records):
-    return " ".join((records.folder.parent / "README.md").read_text().split())
+    return " ".join((records.folder.parent / "README.md").read_text(encoding="utf-8").split())
 
 
 def errors(records, variant, *, longer=False, kelvin=None):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -93,9 +94,10 @@ def small(monkeypatch):
     return study
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun asks for libuv, which torch there is without")
 def test_the_command_measures_anew_over_what_is_there_and_touches_nothing_else(small, tmp_path, capsys):
     for name in ("training", "other"):
-        (tmp_path / f"{name}.json").write_text('{"load_before": -1}')
+        (tmp_path / f"{name}.json").write_text('{"load_before": -1}', encoding="utf-8")
     assert main(["benchmark", "--out", str(tmp_path)]) == 0
     records = load("speed", tmp_path)
     assert records["training"]["load_before"] >= 0

@@ -52,7 +52,7 @@ def test_a_record_says_how_it_was_made(tmp_path):
 
 def test_records_that_are_there_stay(tmp_path):
     TOY.repeat(tmp_path, names=["trial-0.5"])
-    (tmp_path / "trial-0.5.csv").write_text("step,y\n0,7\n")
+    (tmp_path / "trial-0.5.csv").write_text("step,y\n0,7\n", encoding="utf-8")
     assert TOY.repeat(tmp_path)["trial-0.5"].table()["y"] == [7]
 
 
@@ -109,7 +109,7 @@ every_study = pytest.mark.parametrize("name", study_names())
 
 def readme(name):
     """What a study says of itself."""
-    return (load(name).folder.parent / "README.md").read_text()
+    return (load(name).folder.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_listing_has_a_line_for_each_study_with_its_question():

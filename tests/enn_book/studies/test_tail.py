@@ -7,8 +7,9 @@ from examples import generator, normal
 
 from enn_book.studies.study import load
 from enn_book.studies.tail.study import COLUMNS, PATH_COLUMNS, Tail, mean_squares, run_tail, spread
-from enn_lib.argon import ARGON, generate_data, sample_positions
+from enn_lib.argon import ARGON, generate_data, relative_vectors, sample_positions
 from enn_lib.evaluation import predict, rmsd
+from enn_lib.layers import unit_vectors
 from enn_lib.runs import load_run
 
 
@@ -79,6 +80,52 @@ def widths(record):
         inside = [row["distance"] for row in along if row["error"] > half]
         found.append(max(inside) - min(inside))
     return found
+
+
+def worst_of_reference():
+    """The run, its worst configuration, the true forces there, and 200 shifts of 1 Å in random directions."""
+    run = load_run("reference")
+    part, k = generate_data(seed=run.config.data_seed).test, load("tail")["reference"]["worst"]
+    shifts = torch.randn(200, 4, 3, generator=generator(), dtype=torch.float64)
+    return run, part.positions[k], part.forces[k], shifts / shifts.norm(dim=(1, 2), keepdim=True)
+
+
+def test_most_lines_through_the_peak_are_wider_than_the_five_recorded_in_the_median():
+    run, worst, _, shifts = worst_of_reference()
+    way = 0.005 * torch.arange(-60, 61)
+    places = worst + way[:, None, None, None] * shifts
+    errors = mean_squares(predict(run.force_field, places.flatten(0, 1)), ARGON.forces(places.flatten(0, 1)))
+    heights = errors.sqrt().reshape(len(way), -1)
+    wide = 0.005 * ((heights > heights.amax(dim=0) / 2).sum(dim=0) - 1)
+    assert wide.median() > 0.07 > 0.06 > sorted(widths(load("tail")["reference"]))[2]
+
+
+@torch.no_grad()
+def test_one_borrowed_unit_vector_removes_the_peak_and_no_other_one_does():
+    run, worst, true, shifts = worst_of_reference()
+    network = run.network
+
+    def first(positions):
+        scaled = (relative_vectors(positions) / run.scales.position).to(network.dtype)
+        return network.activation(network.layers[0](scaled))
+
+    def error(e):
+        y = torch.cat((x.expand_as(e), e), dim=-1) @ network.layers[1].stacked
+        for layer in network.layers[2:]:
+            y = layer(network.activation(y))
+        return mean_squares(run.scales.force * y.mT.double(), true).sqrt().median().item()
+
+    x = first(worst)
+    e, near = unit_vectors(x), unit_vectors(first(worst + 0.2 * shifts))
+    found = []
+    for k in range(50):
+        mixed = e.expand_as(near).clone()
+        mixed[..., k] = near[..., k]
+        found.append(error(mixed))
+    k = x.norm(dim=0).argmin().item()
+    assert error(e[None]) == pytest.approx(0.0708, rel=0.01)
+    assert found.pop(k) < 0.0035
+    assert min(found) > 0.065
 
 
 def test_the_verdict_of_the_readme_holds():

@@ -1,0 +1,106 @@
+"""The checks of the exercises take a right answer in every form, and say something useful of a wrong one."""
+
+import numpy as np
+import pytest
+import torch
+
+from enn_book.exercises import expect, numbers
+
+PAIR = [0.12345, -2.0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        PAIR,
+        tuple(PAIR),
+        [torch.tensor(PAIR[0], requires_grad=True), np.float32(PAIR[1])],
+        np.array(PAIR, dtype=np.float32),
+        torch.tensor(PAIR, requires_grad=True),
+        [[PAIR[0]], [PAIR[1]]],
+        [0.1235, -2],
+    ],
+)
+def test_numbers_are_right_in_every_form_and_to_four_digits(answer):
+    expect(answer, torch.tensor(PAIR, dtype=torch.float64), "no")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (np.float32(1 / 3), 1 / 3),
+        (torch.tensor([0.3333]), 1 / 3),
+        (1e-4, 0),
+        (np.True_, True),
+        (2, torch.tensor(2)),
+        (np.array(1j), 1j),
+        (" Neither", "neither"),
+        ({"a": np.ones(2), "b": "yes", "c": 3}, {"a": [1.0, 1.0], "b": "yes"}),
+    ],
+)
+def test_a_single_answer_is_right_in_every_form(answer, wanted):
+    expect(answer, wanted, "no")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (1.002, 1.0),
+        (-1, 1),
+        (float("nan"), 1.0),
+        (0.01, 0),
+        (True, False),
+        ([1.0, 2.1], [1.0, 2.0]),
+        (1.0 + 0.1j, 1.0),
+        ("yes", "no"),
+    ],
+)
+def test_a_wrong_answer_is_refused_with_the_hint(answer, wanted):
+    with pytest.raises(AssertionError, match=r"^think again$"):
+        expect(answer, wanted, "think again")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "reason"),
+    [
+        (None, 1.0, "got None, wanted numbers"),
+        ("1", 1.0, "got '1', wanted numbers"),
+        ([], 1.0, r"got \[\], wanted numbers"),
+        ([[1.0, 2.0], [3.0]], [1.0, 2.0], "wanted numbers"),
+        ([1.0, 1.0], 1.0, r"got the shape \(2,\), wanted \(\)"),
+        (torch.ones(2, 3), torch.ones(3, 2), r"got the shape \(2, 3\), wanted \(3, 2\)"),
+        (1, "yes", "got 1, wanted a word"),
+    ],
+)
+def test_an_answer_of_another_kind_is_refused_with_the_hint_and_the_kind(answer, wanted, reason):
+    with pytest.raises(AssertionError, match=rf"^think again \(.*{reason}"):
+        expect(answer, wanted, "think again")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"a": 2, "b": 2}, "a: once$"),
+        ({"a": 1, "b": 3}, "b: twice$"),
+        ({"a": 1}, r"b: twice \(got no entry with this key\)$"),
+        ([1, 2], r"a: once \(got no entry with this key\)$"),
+    ],
+)
+def test_an_answer_in_a_dictionary_is_named(answer, message):
+    with pytest.raises(AssertionError, match=f"^{message}"):
+        expect(answer, {"a": 1, "b": 2}, {"a": "once", "b": "twice"})
+    with pytest.raises(AssertionError, match=r"^[ab]: think again"):
+        expect(answer, {"a": 1, "b": 2}, "think again")
+
+
+def test_the_tolerance_is_a_share_of_a_size():
+    expect(1.04, 1.0, "no", tolerance=0.05)
+    expect(0.04, 0.0, "no", size=100)
+    with pytest.raises(AssertionError, match="no"):
+        expect(0.04, 0.0, "no", size=10)
+
+
+def test_numbers_are_in_double_precision_and_complex_where_they_are():
+    assert numbers([0.1, 2]).tolist() == [0.1, 2]
+    assert numbers(np.array(1j, dtype=np.complex64)).dtype == torch.complex128
+    assert not numbers(torch.ones(2, requires_grad=True)).requires_grad

@@ -1,0 +1,1 @@
+"""The programs of the project: ``python -m tools`` lists them."""

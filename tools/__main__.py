@@ -1,0 +1,123 @@
+"""What one does with the project, on any system: ``python -m tools`` lists it. ``make`` has the same names.
+
+The first command makes the virtual environment .venv with the Python that runs it; the first one after a
+change of the pinned versions brings it up to date. What follows a command's name goes to its last program.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST = (3, 11)
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+STAMP = VENV / ".installed"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+# What looks at the built book; the last ones with Chromium or Chrome.
+BUILT_BOOK = [f"tests/book/test_{name}.py" for name in ("book", "browser", "accessibility", "pdf", "slides")]
+
+BUILD = ["tools/build_book.py"]
+PYTEST = ["-m", "pytest", "-n", "2"]
+
+COMMANDS = {
+    "setup": ("the virtual environment .venv, from pinned versions", []),
+    "book": ("execute what is stale and build the book, strict", [BUILD]),
+    "preview": ("build some pages quickly: preview forces energy", [BUILD]),
+    "pdf": ("print the built book with Chromium, into _build/book.pdf", [BUILD, ["tools/pdf.py"]]),
+    "slides": (
+        "slides for one class, from the plan on the page Teaching, in _build/slides/index.html",
+        [["tools/slides.py"]],
+    ),
+    "student": (
+        "notebooks to teach with, all or some (symmetry forces): _build/student and _build/instructor",
+        [["tools/student.py"]],
+    ),
+    "grade": (
+        "run students' notebooks and write a table, grades.csv: grade submitted",
+        [["-m", "enn_book", "grade"]],
+    ),
+    "notebooks": (
+        "notebooks to run anywhere, executed, as they are published, in _build/notebooks",
+        [["tools/notebooks.py"]],
+    ),
+    "check-notebooks": (
+        "run them where nothing, older versions, or the library alone is installed: all, or some",
+        [["tools/notebooks.py", "--check"]],
+    ),
+    "test": (
+        "style, imports, types, all tests, and every page at small size",
+        [
+            ["-m", "ruff", "check", "."],
+            ["-m", "ruff", "format", "--check", "."],
+            ["-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"],
+            ["-m", "mypy"],
+            [*PYTEST, "--dist", "worksteal", *[f"--ignore={file}" for file in BUILT_BOOK]],
+        ],
+    ),
+    "check-lowest": (
+        "the library alone with the oldest versions it allows, and with --torch lowest of torch",
+        [["tools/lowest.py"]],
+    ),
+    "fuzz": (
+        "the library against 2,000 random inputs of every kind: settings, files, commands, positions",
+        [[*PYTEST, "--hypothesis-profile=fuzz", "tests/enn_lib/test_fuzz.py"]],
+    ),
+    "check-book": (
+        "look at the built book: pages, figures, links, live parts in Chromium",
+        [BUILD, [*PYTEST, "--dist", "worksteal", *BUILT_BOOK]],
+    ),
+    "format": (
+        "let ruff put the code in order",
+        [["-m", "ruff", "check", "--fix", "."], ["-m", "ruff", "format", "."]],
+    ),
+    "clean": ("remove what was built; the virtual environment stays", []),
+}
+"""Each command with what it is for, and with what Python runs for it."""
+
+
+def call(*command):
+    """Run a program in the project, one thread in each of its processes; end as it does if it fails."""
+    # Two processes of one thread are faster than one of two, and the sums are the same everywhere.
+    env = dict(os.environ, OMP_NUM_THREADS="1", TQDM_DISABLE="1")
+    status = subprocess.call(list(map(str, command)), cwd=str(ROOT), env=env)
+    if status:
+        sys.exit(status)
+
+
+def setup():
+    """Make the virtual environment, unless it is newer than what it is made from."""
+    made_from = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    if STAMP.exists() and STAMP.stat().st_mtime >= max(file.stat().st_mtime for file in made_from):
+        return
+    if not PYTHON.exists():
+        call(sys.executable, "-m", "venv", VENV)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    call(*pip, "-c", "constraints.txt", "-e", ".[book,test]")
+    STAMP.touch()
+
+
+def main(arguments):
+    """Run a command; without one, list all."""
+    if sys.version_info < OLDEST:
+        sys.exit(f"error: got Python {sys.version_info[0]}.{sys.version_info[1]}, wanted 3.11 or later")
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        for name, (what, _) in COMMANDS.items():
+            print(f"{name:16} {what}")
+        return
+    name, *others = arguments
+    if name not in COMMANDS:
+        sys.exit(f"error: got {name!r}, wanted one of {', '.join(COMMANDS)}")
+    if name == "clean":
+        shutil.rmtree(ROOT / "_build", ignore_errors=True)
+        return
+    setup()
+    programs = COMMANDS[name][1]
+    for program in programs:
+        call(PYTHON, *program, *(others if program is programs[-1] else []))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
