@@ -25,7 +25,7 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor, float64, linspace
 
@@ -128,7 +128,7 @@ def plot_loss(
 def plot_parity(analytic: Tensor, predictions: Mapping[str, Tensor]) -> Figure:
     """Figure 3: predicted against analytic force components (eV/Å), and their differences.
 
-    Hexagons are coloured by how many components fall into them, on a logarithmic scale: single points
+    Hexagons are the darker, the more components fall into them, on a logarithmic scale: single points
     of a quarter of a million would hide that nearly all lie at zero.
 
     Args:
@@ -144,15 +144,16 @@ def plot_parity(analytic: Tensor, predictions: Mapping[str, Tensor]) -> Figure:
     limit = 1.03 * max(np.abs(values).max() for values in (true, *flat.values()))
     worst = 1.05 * max(np.abs(values - true).max() for values in flat.values())
     norm = LogNorm(1, len(true))
+    greys = LinearSegmentedColormap.from_list("counts", ["0.65", "0"])
     for (label, values), (top, bottom) in zip(flat.items(), axes.T, strict=True):
         top.plot((-limit, limit), (-limit, limit), color=BLACK, linewidth=0.8, zorder=0)
         top.hexbin(
-            true, values, gridsize=70, norm=norm, cmap="cividis_r", mincnt=1,
+            true, values, gridsize=200, norm=norm, cmap=greys, mincnt=1,
             extent=(-limit, limit, -limit, limit), linewidths=0.2,
         )  # fmt: skip
         top.set(title=label, xlim=(-limit, limit), ylim=(-limit, limit))
         drawn = bottom.hexbin(
-            true, values - true, gridsize=(70, 40), norm=norm, cmap="cividis_r", mincnt=1,
+            true, values - true, gridsize=(70, 40), norm=norm, cmap=greys, mincnt=1,
             extent=(-limit, limit, -worst, worst), linewidths=0.2,
         )  # fmt: skip
         bottom.set(xlabel="analytic (eV/Å)", ylim=(-worst, worst))
