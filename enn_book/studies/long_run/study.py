@@ -42,6 +42,9 @@ FIELDS = (
 )  # fmt: skip
 """The force fields, the shipped runs alone and averaged over S4, an energy's model, and peers."""
 
+TEN = tuple(f"{name}{over}" for name in ("reference", "reference-1") for over in ("", "-s4"))
+"""The shipped runs whose energies are also followed from the ten starts of sec. 4.3, in records NAME-ten."""
+
 Rows = list[tuple[float, ...]]
 
 
@@ -75,9 +78,11 @@ class Following:
 
 
 def plan(records: Records, length: float | None) -> dict[str, Following]:
-    """A record for each force field."""
+    """A record for each force field, and for `TEN` a second one, of which only the energies matter."""
     trained = {"energy-model": {"training_steps": 600, "n_configurations": 20_000}}
-    return {name: Following(name, **trained.get(name, {})) for name in FIELDS}
+    short = {"samples": 10, "every": 500, "growth_steps": 20, "temperatures": (10,), "heat_steps": 20}
+    ten = {f"{name}-ten": Following(name, **short) for name in TEN}
+    return {name: Following(name, **trained.get(name, {})) for name in FIELDS} | ten
 
 
 def force_field(name: str) -> ForceField:

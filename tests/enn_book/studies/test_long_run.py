@@ -8,7 +8,17 @@ import torch
 
 from enn_book.lectures.diagnostics import TrainingRange
 from enn_book.studies.long_run import study as long_run
-from enn_book.studies.long_run.study import FIELDS, STUDY, Following, fates, follow, force_field, grow, heat
+from enn_book.studies.long_run.study import (
+    FIELDS,
+    STUDY,
+    TEN,
+    Following,
+    fates,
+    follow,
+    force_field,
+    grow,
+    heat,
+)
 from enn_book.studies.study import load
 from enn_lib import dynamics
 from enn_lib.argon import ARGON, ARGON_MASS, Scales, generate_data, pair_distances
@@ -189,6 +199,17 @@ def test_a_shipped_table_begins_as_it_does_today(name, records):
             assert row == pytest.approx(again, rel=1e-4, abs=1e-9, nan_ok=True)
 
 
+@pytest.mark.parametrize("name", TEN)
+def test_a_shipped_record_of_ten_starts_begins_as_it_does_today(name, records):
+    columns = records[f"{name}-ten"].table("energy")
+    assert list(columns) == long_run.columns("energy", 10)
+    assert columns["step"][-1] == Following.steps
+    for row, again in zip(
+        zip(*columns.values(), strict=True), follow(force_field(name), 500, 10, 500), strict=False
+    ):
+        assert row == pytest.approx(again, rel=1e-4, abs=1e-9)
+
+
 def test_a_shipped_table_of_heat_comes_out_again(records):
     """Of a cheap field, all of it; where a trajectory is chaotic, a share moves with the last bit."""
     field, temperatures = force_field("perceptron-rotated"), Following.temperatures[:2]
@@ -200,6 +221,22 @@ def test_a_shipped_table_of_heat_comes_out_again(records):
 def test_the_samples_of_the_shipped_study_are_different(records):
     for name, table in records.tables("energy").items():
         assert len({table[f"energy_{k}"][1] for k in range(Following.samples)}) == Following.samples, name
+
+
+def test_the_verdict_on_ten_starts_holds(records):
+    change = {}
+    for name in TEN:
+        columns = records[f"{name}-ten"].table("energy")
+        change[name] = np.array(
+            [1000 * (columns[f"energy_{k}"][-1] - columns[f"energy_{k}"][0]) for k in range(10)]
+        )
+    for name, gained, mean in (("reference", 10, 4.5), ("reference-1", 9, 6.0)):
+        assert (change[name] > 0).sum() == gained
+        assert change[name].mean() == pytest.approx(mean, rel=0.02)
+    for name, rmsd_s4 in (("reference-s4", 0.26), ("reference-1-s4", 0.38)):
+        size = (change[name] ** 2).mean() ** 0.5
+        assert size == pytest.approx(rmsd_s4, rel=0.02)
+        assert abs(change[name].mean()) < size / 3
 
 
 def test_the_verdict_of_the_readme_holds(records):
