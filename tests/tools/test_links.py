@@ -47,7 +47,7 @@ def test_the_book_is_where_github_shows_the_one_public_address(tmp_path):
     [
         ("{ref}`the layer <the-layer>`", f"[the layer]({BOOK}/the-layer.html#the-layer)"),
         ("{ref}`a\nlayer <the-layer>`", f"[a\nlayer]({BOOK}/the-layer.html#the-layer)"),
-        ("{ref}`energy`", f"[Energy: what the network was never told]({BOOK}/energy.html#energy)"),
+        ("{ref}`energy`", f"[The energy error is the work of the force error]({BOOK}/energy.html#energy)"),
         ("{ref}`of <forces-net-force>`", f"[of]({BOOK}/forces.html#forces-net-force)"),
         ("{term}`Softening`", f"[Softening]({BOOK}/glossary.html#term-softening)"),
         ("{term}`O(2n) <O(n)>`", f"[O(2n)]({BOOK}/glossary.html#term-O-n)"),
