@@ -171,7 +171,7 @@ def commands(tmp_path, monkeypatch) -> ModuleType:
 
 def made(target: str, *settings: str) -> list[str]:
     """What make runs for a target."""
-    command = ["make", "--dry-run", "PYTHON=python", target, *settings]
+    command = ["make", "--dry-run", "--no-print-directory", "PYTHON=python", target, *settings]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     return done.stdout.splitlines()
 
