@@ -7,7 +7,7 @@ with what GitHub and Zenodo read.
 from pathlib import Path
 
 import yaml
-from pages import ROOT
+from pages import ROOT, book_settings
 from pybtex.backends.markdown import Backend
 from pybtex.database import BibliographyData, Entry, Person
 from pybtex.style.formatting.unsrt import Style
@@ -19,7 +19,7 @@ def read_citations(root: Path = ROOT) -> dict[str, Entry]:
     The project's address and, until it has been released, its year are those of ``_config.yml``.
     """
     cff = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    config = book_settings(root)
     paper = cff["preferred-citation"]
     (number,) = [item["value"] for item in paper["identifiers"] if item["value"].startswith("arXiv:")]
     return {

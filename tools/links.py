@@ -8,9 +8,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-import yaml
 from citation import as_text
-from pages import ROOT, toc_pages
+from pages import ROOT, book_settings, toc_pages
 from pybtex.database import Entry, parse_file
 from pybtex.richtext import Text
 
@@ -27,8 +26,7 @@ TERM = re.compile(r"^(?!\s|:|`{3}\{)(.+)\n(?=  \S)", re.MULTILINE)
 
 def address(root: Path = ROOT) -> str:
     """Where the book is published: the GitHub Pages of the one public address."""
-    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    owner, name = settings["repository"]["url"].split("/")[-2:]
+    owner, name = book_settings(root)["repository"]["url"].split("/")[-2:]
     return f"https://{owner}.github.io/{name}"
 
 

@@ -31,6 +31,7 @@ from pages import (
     ROOT,
     PageError,
     installed_in,
+    new_folder,
     notebook_pages,
     pinned,
     project_files,
@@ -51,19 +52,15 @@ cell of each installs what it needs.
 
 def publish(notebooks: dict[str, nbformat.NotebookNode], folder: Path, place: str) -> None:
     """Write the folder that is published: the notebooks, and what Binder reads. An older one is replaced."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for page, notebook in notebooks.items():
-        path = part / f"{page}.ipynb"
-        path.parent.mkdir(exist_ok=True)
-        nbformat.write(instructor_notebook(notebook, page), path)
-    (part / "requirements.txt").write_text(f"enn-lib[notebook] @ {place}\n", encoding="utf-8")
-    (part / "runtime.txt").write_text("python-3.11\n", encoding="utf-8")
-    readme = README.format(url=place.removeprefix("git+"))
-    (part / "README.md").write_text(readme, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    with new_folder(folder) as part:
+        for page, notebook in notebooks.items():
+            path = part / f"{page}.ipynb"
+            path.parent.mkdir(exist_ok=True)
+            nbformat.write(instructor_notebook(notebook, page), path)
+        (part / "requirements.txt").write_text(f"enn-lib[notebook] @ {place}\n", encoding="utf-8")
+        (part / "runtime.txt").write_text("python-3.11\n", encoding="utf-8")
+        readme = README.format(url=place.removeprefix("git+"))
+        (part / "README.md").write_text(readme, encoding="utf-8")
 
 
 def tracked_copy(target: Path, root: Path = ROOT) -> Path:

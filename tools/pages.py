@@ -4,11 +4,13 @@ import hashlib
 import json
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +42,22 @@ def project_files(root: Path = ROOT) -> list[str]:
         return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
     files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     return sorted(path.as_posix() for path in files if not any(map(_is_made, path.parts)))
+
+
+def book_settings(root: Path = ROOT) -> dict:
+    """What ``_config.yml`` says: the title of the book, its authors, and its one public address."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into; if all goes well it takes the place of `folder` and what was there."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
 
 
 def pinned(*names: str) -> list[str]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
-import yaml
 from chromium import open_chromium
-from pages import ROOT, PageError, toc_pages
+from pages import ROOT, PageError, book_settings, toc_pages
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, Destination, DictionaryObject, Fit, NameObject
 
@@ -164,7 +163,7 @@ def make_pdf(html: Path, target: Path, root: Path = ROOT, chromium: Callable = o
     for file in files:
         if not file.exists():
             raise PageError(f"{file}: no such page; say 'make book' first")
-    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    settings = book_settings(root)
     book = join(print_pages(files, chromium), settings["title"], settings["author"])
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")

@@ -14,13 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import nbformat
-import yaml
 from build_book import execute_stale
 from links import ROLE, address, targets
 from markdown_cells import DIRECTIVE, glued, plain
 from nbconvert import SlidesExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
-from pages import ENVIRONMENT, ROOT, PageError, read_page
+from pages import ENVIRONMENT, ROOT, PageError, book_settings, new_folder, read_page
 from student import picture
 
 FOLDER = ROOT / "_build" / "slides"
@@ -113,7 +112,7 @@ def slide(notebook: nbformat.NotebookNode, label: str) -> nbformat.NotebookNode:
 
 def deck(notebooks: dict[str, nbformat.NotebookNode]) -> nbformat.NotebookNode:
     """The slides of the plan as a notebook, from the pages with their results."""
-    title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
+    title = book_settings()["title"]
     first = f"# {title}\n\n[{address()}]({address()})\n\nText and figures: CC BY 4.0"
     cells = [new_markdown_cell(first, metadata={"slideshow": {"slide_type": "slide"}})]
     for minutes, what, labels in plan():
@@ -126,13 +125,8 @@ def deck(notebooks: dict[str, nbformat.NotebookNode]) -> nbformat.NotebookNode:
 
 def write(slides: nbformat.NotebookNode, folder: Path) -> None:
     """Write the deck, and beside it the scripts and styles that it needs. An older one is replaced."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     reveal = files("sphinx_revealjs") / "_static" / "revealjs"
     unused = shutil.ignore_patterns("*.map", "*.esm.js")
-    for name in ("dist", "plugin/notes"):
-        shutil.copytree(reveal / name, part / "reveal" / name, ignore=unused)
-    shutil.copy(files("sphinx-mathjax-offline") / "static" / "mathjax" / "tex-svg-full.js", part)
     exporter = SlidesExporter(
         template_file=str(Path(__file__).with_name("slides.html.j2")),
         reveal_url_prefix="reveal",
@@ -141,9 +135,11 @@ def write(slides: nbformat.NotebookNode, folder: Path) -> None:
         reveal_height=str(SIZE[1]),
     )
     html, _ = exporter.from_notebook_node(slides)
-    (part / "index.html").write_text(html, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    with new_folder(folder) as part:
+        for name in ("dist", "plugin/notes"):
+            shutil.copytree(reveal / name, part / "reveal" / name, ignore=unused)
+        shutil.copy(files("sphinx-mathjax-offline") / "static" / "mathjax" / "tex-svg-full.js", part)
+        (part / "index.html").write_text(html, encoding="utf-8")
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ import argparse
 import ast
 import os
 import re
-import shutil
 import sys
 import tomllib
 from base64 import b64encode
@@ -25,12 +24,11 @@ from operator import itemgetter
 from pathlib import Path
 
 import nbformat
-import yaml
 from build_book import execute_stale
 from links import address, references
 from markdown_cells import glued, plain
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from pages import ENVIRONMENT, ROOT, PageError, lecture_pages, read_page
+from pages import ENVIRONMENT, ROOT, PageError, book_settings, lecture_pages, new_folder, read_page
 
 START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULTILINE)
 END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
@@ -81,8 +79,7 @@ HAND_IN = (
 
 def source(root: Path = ROOT) -> str:
     """Where pip finds the library: the public address of the project."""
-    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    return f"git+{settings['repository']['url']}"
+    return f"git+{book_settings(root)['repository']['url']}"
 
 
 def extra_lines(root: Path = ROOT) -> dict[str, str]:
@@ -289,16 +286,13 @@ def main() -> None:
     except PageError as error:
         sys.exit(f"error: {error}")
     for kind, make in (("student", student_notebook), ("instructor", instructor_notebook)):
-        folder, part = ROOT / "_build" / kind, ROOT / "_build" / f"{kind}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for page, notebook in notebooks.items():
-            nbformat.write(make(notebook, page), part / f"{Path(page).name}.ipynb")
-        if kind == "instructor":
-            text = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
-            (part / "teaching.md").write_text(plain(text, {}), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        folder = ROOT / "_build" / kind
+        with new_folder(folder) as part:
+            for page, notebook in notebooks.items():
+                nbformat.write(make(notebook, page), part / f"{Path(page).name}.ipynb")
+            if kind == "instructor":
+                text = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+                (part / "teaching.md").write_text(plain(text, {}), encoding="utf-8")
         print(f"{len(notebooks)} notebooks in {folder.relative_to(ROOT)}")
 
 
