@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+ROLES = {"computes": "Computed by", "uses": "Used by", "obeys": "Obeyed by"}
+"""What a function has to do with an equation, as pages say it: definitions are used, statements obeyed."""
+
 
 @dataclass(frozen=True)
 class Equation:
@@ -16,15 +19,15 @@ class Equation:
         formula: the equation in LaTeX.
         says: what it says, in a few words.
         page: the name of the page where it is derived or used.
-        code: the functions that compute it, as dotted paths.
-        tests: tests that fail if it is computed wrongly, ``file::function`` inside ``tests``.
+        code: by dotted path, what a function has to do with it: one of `ROLES`.
+        tests: tests that fail if one of them is wrong, ``file::function`` inside ``tests``.
     """
 
     number: str
     formula: str
     says: str
     page: str
-    code: tuple[str, ...]
+    code: dict[str, str]
     tests: tuple[str, ...]
 
     @classmethod
@@ -32,13 +35,16 @@ class Equation:
         """Make one of an entry of ``equations.toml``.
 
         Raises:
-            ValueError: if a key is missing or unknown.
+            ValueError: if a key is missing or unknown, or a role.
         """
         wanted = {"formula", "says", "page", "code", "tests"}
         if set(entry) != wanted:
             raise ValueError(f"equation {number}: got {sorted(entry)}, wanted {sorted(wanted)}")
-        words = (entry[key] for key in ("formula", "says", "page"))
-        return cls(number, *words, tuple(entry["code"]), tuple(entry["tests"]))
+        if strangers := set(entry["code"].values()) - set(ROLES):
+            raise ValueError(f"equation {number}: got {sorted(strangers)}, wanted {', '.join(ROLES)}")
+        return cls(
+            number, *(entry[key] for key in ("formula", "says", "page", "code")), tuple(entry["tests"])
+        )
 
 
 def equations() -> list[Equation]:

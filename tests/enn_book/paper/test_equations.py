@@ -9,10 +9,11 @@ from itertools import groupby
 import pytest
 from pages import ROOT, toc_pages
 
-from enn_book.paper.equations import Equation, equations, resolve
+from enn_book.paper.equations import ROLES, Equation, equations, resolve
 
 NUMBERS = [*map(str, range(1, 50)), "A.1"]
 EQUATIONS = equations()
+PAGE = (ROOT / "book" / "equations.md").read_text(encoding="utf-8")
 
 
 def mentioned(text: str) -> set[str]:
@@ -126,16 +127,57 @@ def test_what_a_page_mentions_is_read_from_its_text(text, numbers):
 
 
 def test_the_page_of_equations_has_a_section_for_each_page_with_all_its_equations_in_order():
-    text = (ROOT / "book" / "equations.md").read_text(encoding="utf-8")
     section = r"^## .* \((Eq\. .*)\)\n\n.* \{ref\}`(.*)`\.\n\n```\{glue:md\} equations-(.*)$"
-    shown = [(page, name, mentioned(eqs)) for eqs, page, name in re.findall(section, text, re.MULTILINE)]
+    shown = [(page, name, mentioned(eqs)) for eqs, page, name in re.findall(section, PAGE, re.MULTILINE)]
     explained = [(page, {e.number for e in group}) for page, group in groupby(EQUATIONS, lambda e: e.page)]
     assert shown == [(page, page, numbers) for page, numbers in explained]
+
+
+def test_every_role_is_needed():
+    assert {role for equation in EQUATIONS for role in equation.code.values()} == set(ROLES)
+
+
+def test_a_statement_that_a_symmetry_holds_is_obeyed_and_not_computed():
+    statements = [e.number for e in EQUATIONS if "equivariant" in e.says or "keep" in e.says]
+    assert statements == ["10", "11", "13", "19", "27", "35", "37"]
+    roles = {e.number: set(e.code.values()) for e in EQUATIONS}
+    assert all("obeys" in roles[n] and "computes" not in roles[n] for n in ["25", "26", *statements])
+
+
+def test_a_dagger_says_what_the_code_changes():
+    changed = {e.number: e.says.partition(" † ") for e in EQUATIONS if "†" in e.says}
+    assert list(changed) == ["9", "17", "25", "26", "43", "A.1"]
+    assert all(says and change for says, _, change in changed.values())
+
+
+def letters(formula: str) -> set[str]:
+    """The Greek letters of a formula, and its words as indices."""
+    greek = "alpha beta delta epsilon eta phi pi sigma xi mathcal{H} mathcal{U} Delta"
+    names = "|".join(map(re.escape, greek.split()))
+    return set(re.findall(rf"\\(?:{names})(?![a-z])|N_(?:s|\\text\{{\w+\}})", formula))
+
+
+def test_the_table_of_symbols_has_the_greek_letters_and_the_counts_of_all_equations():
+    table = PAGE.split("(symbols)=")[1].split("```")[0]
+    assert letters(r"\delta_\alpha, N_s, \pi_a, N_\text{at}") == {
+        r"\delta",
+        r"\alpha",
+        "N_s",
+        r"\pi",
+        r"N_\text{at}",
+    }
+    assert {letter for equation in EQUATIONS for letter in letters(equation.formula)} <= letters(table)
 
 
 def test_an_entry_with_a_missing_or_an_unknown_key_is_named():
     with pytest.raises(ValueError, match=r"equation 9: got \['page', 'says'\], wanted"):
         Equation.read("9", {"says": "unit vectors", "page": "the-layer"})
+
+
+def test_a_role_that_no_page_has_words_for_is_named():
+    entry = {"formula": "x", "says": "y", "page": "the-layer", "code": {"enn_lib.layers.length": "holds"}}
+    with pytest.raises(ValueError, match=r"equation 8: got \['holds'\], wanted computes, uses, obeys"):
+        Equation.read("8", {**entry, "tests": []})
 
 
 def broken_tags(text: str) -> list[str]:
