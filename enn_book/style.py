@@ -195,9 +195,13 @@ def note(name: str, value: float | str, digits: int = 2) -> None:
 
     Args:
         name: the first word is the page's, so that no two pages bind the same.
-        value: a number, written by `number`; or words, such as `percent` returns.
+        value: a number, written by `number`; or words, such as `percent` returns. No line of the page ends
+            before a per cent sign or at a power of ten.
         digits: significant ones of a number.
     """
     from myst_nb import glue  # only where there are pages
 
-    glue(name, value if isinstance(value, str) else number(value, digits), display=False)
+    words = value if isinstance(value, str) else number(value, digits)
+    for loose in (" %", " × "):
+        words = words.replace(loose, loose.replace(" ", "\N{NO-BREAK SPACE}"))
+    glue(name, words, display=False)

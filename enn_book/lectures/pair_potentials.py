@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from enn_lib.argon import ARGON, Scales, sample_positions, smallest_distance
 from enn_lib.force_field import gradients_as_of, wants_gradient
+from enn_lib.graph import GaussianRadial
 from enn_lib.network import ENN
 
 POTENTIALS = {
@@ -90,13 +92,19 @@ def sample_clouds(n_configurations: int, seed: int, *, n_atoms: int, n: int) -> 
     return sample_positions(n_configurations, seed, n_atoms=n_atoms, n=n, sigma=sigma, r_min=CLOSEST)
 
 
-def pair_vectors(positions: Tensor) -> Tensor:
+def pair_vectors(positions: Tensor, radial: GaussianRadial | None = None) -> Tensor:
     """The relative vectors r_j - r_i for i < j: positions ``(..., atoms, n)`` -> ``(..., n, pairs)``.
 
-    For four atoms in three dimensions these are the six of Eq. 41, in its order.
+    For four atoms in three dimensions these are the six of Eq. 41, in its order. With `radial`, B edge
+    features (Eq. 32), there are B in place of each, ``(..., n, pairs * B)``: its unit vector times each of
+    them.
     """
     i, j = torch.triu_indices(positions.shape[-2], positions.shape[-2], offset=1)
-    return (positions[..., j, :] - positions[..., i, :]).mT
+    vectors = (positions[..., j, :] - positions[..., i, :]).mT
+    if radial is None:
+        return vectors
+    features = radial(vectors.norm(dim=-2, keepdim=True))
+    return (normalize(vectors, dim=-2).unsqueeze(-1) * features).flatten(-2)
 
 
 def _check(positions: Tensor, n_atoms: int, n: int) -> None:
@@ -164,24 +172,30 @@ class PairSystem:
 class PairNetwork:
     """A network as a force field of any number of atoms in its own dimension.
 
-    Its inputs are the relative vectors of all pairs (Eq. 41), its outputs one force an atom (Eq. 42).
+    Its inputs are the `pair_vectors` (Eq. 41), its outputs one force an atom (Eq. 42).
 
     Attributes:
-        network: n_atoms (n_atoms - 1) / 2 vectors in, n_atoms vectors out.
+        network: n_atoms (n_atoms - 1) / 2 vectors in, or as many for each edge feature, n_atoms vectors out.
         scales: the scales it was trained with.
+        radial: the edge features of the `pair_vectors`; None for the bare vectors.
     """
 
-    def __init__(self, network: ENN, scales: Scales):
+    def __init__(self, network: ENN, scales: Scales, radial: GaussianRadial | None = None):
         """Take a network, trained or not.
 
         Raises:
             ValueError: if the widths at its ends belong to no number of atoms.
         """
         n_atoms = network.widths[-1]
-        if network.widths[0] != n_atoms * (n_atoms - 1) // 2 or n_atoms < 2:
-            raise ValueError(f"network: got widths {network.widths}, wanted N (N - 1) / 2 vectors in, N out")
+        count = 1 if radial is None else len(radial)
+        if network.widths[0] != count * n_atoms * (n_atoms - 1) // 2 or n_atoms < 2:
+            times = "" if radial is None else f"{count} "
+            raise ValueError(
+                f"network: got widths {network.widths}, wanted {times}N (N - 1) / 2 vectors in, N out"
+            )
         self.network = network
         self.scales = scales
+        self.radial = radial
 
     def forces(self, positions: Tensor) -> Tensor:
         """Forces, eV/Å: positions ``(..., n_atoms, n)`` in Å -> the same shape and dtype.
@@ -193,5 +207,5 @@ class PairNetwork:
         """
         _check(positions, self.network.widths[-1], self.network.n)
         with gradients_as_of(positions):
-            inputs = pair_vectors(positions).to(self.network.dtype) / self.scales.position
+            inputs = pair_vectors(positions, self.radial).to(self.network.dtype) / self.scales.position
             return (self.network(inputs).mT * self.scales.force).to(positions.dtype)

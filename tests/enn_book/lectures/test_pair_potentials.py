@@ -21,6 +21,7 @@ from enn_book.lectures.pair_potentials import (
 from enn_lib import ARGON, ENN
 from enn_lib.argon import Scales, relative_vectors, sample_positions, smallest_distance
 from enn_lib.force_field import NetworkForceField
+from enn_lib.graph import GaussianRadial
 from enn_lib.groups import assert_equivariant
 
 MORSE = pair_potential("morse")
@@ -167,6 +168,22 @@ def test_a_network_gives_equivariant_forces_to_any_number_of_atoms_in_any_dimens
     assert_equivariant(field.forces, positions, group="O", action="rows")
 
 
+def test_a_network_on_functions_of_the_distance_is_equivariant_and_sees_nothing_beyond_the_cutoff():
+    radial = GaussianRadial.geometric(3, CLOSEST, cutoff=5.0)
+    field = PairNetwork(ENN((9, 7, 3), dtype=torch.float64), SCALES, radial)
+    positions = draw(3, 3, 0)
+    assert_equivariant(field.forces, positions, group="O", action="rows")
+    assert field.forces(positions).abs().max() > 0
+    assert field.forces(10 * positions / smallest_distance(positions).min()).abs().max() == 0
+
+
+def test_edge_features_stand_in_the_place_of_the_length_of_each_pair_vector():
+    radial = GaussianRadial.geometric(3, CLOSEST, cutoff=9.0)
+    vectors = pair_vectors(torch.tensor([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0]]), radial)
+    assert vectors.shape == (2, 9)
+    torch.testing.assert_close(vectors[:, 6:], torch.tensor([[0.8], [-0.6]]) * radial(torch.tensor(5.0)))
+
+
 def test_for_four_atoms_in_space_it_is_the_force_field_of_the_paper():
     network = ENN((6, 20, 4))
     positions = draw(3, 4, 1)
@@ -211,3 +228,10 @@ def test_a_network_for_no_number_of_atoms_is_refused(widths):
     network.widths = widths
     with pytest.raises(ValueError, match=r"network: got widths .*, wanted N \(N - 1\) / 2 vectors in, N out"):
         PairNetwork(network, SCALES)
+
+
+def test_a_network_on_bare_vectors_is_refused_where_there_are_edge_features():
+    with pytest.raises(
+        ValueError, match=r"network: got widths .*, wanted 3 N \(N - 1\) / 2 vectors in, N out"
+    ):
+        PairNetwork(ENN((6, 20, 4)), SCALES, GaussianRadial.geometric(3, CLOSEST, cutoff=9.0))
