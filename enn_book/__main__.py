@@ -126,10 +126,13 @@ def parser() -> argparse.ArgumentParser:
         help="run the notebooks of students and write a table of the exercises that pass",
         description="Run notebooks that 'make student' has made and students have filled in, each in its own "
         "kernel, with the checks of the book; print a line for each exercise, and write the table: student, "
-        "notebook, exercise, passed (1 or 0), and what the check said. No notebook stops the others.",
+        "notebook, exercise, passed (1 or 0; nothing if it could not be judged), and what the check said. No "
+        "notebook stops the others, and no older table is written over.",
     )
     command.add_argument("folder", help="with a folder for each student, or notebooks named after them")
-    command.add_argument("--out", type=Path, help="the table (default: grades.csv in the folder)")
+    command.add_argument(
+        "--out", type=Path, help="the table (default: grades.csv in the folder, or grades-2.csv)"
+    )
     command.add_argument(
         "--seconds", type=float, default=120, help="stop a cell after so many (default: 120)"
     )

@@ -22,7 +22,55 @@ def numbers(answer) -> torch.Tensor:
     return found.detach().to(torch.complex128 if found.is_complex() else torch.float64)
 
 
-def expect(answer, wanted, hint: str | dict, *, tolerance: float = 1e-3, size: float | None = None) -> None:
+FACTORS = {1000: "1000", 3**0.5: "√3"}
+"""Factors that tell of a slip: meV for eV or fs for ps, and an error per vector for one per component."""
+
+
+def _slip(got: torch.Tensor, right: torch.Tensor) -> str:
+    """By which of the `FACTORS` numbers are wrong, if by any."""
+    for factor, words in FACTORS.items():
+        for share, side in ((factor, "large"), (1 / factor, "small")):
+            if right.any() and (got / share - right).abs().max() < 0.01 * right.abs().max():
+                return f"{words} times too {side}"
+    return ""
+
+
+def _fault(answer, wanted, words: set[str], tolerance: float, size: float | None) -> str | None:
+    """What is to be said of an answer that is wrong, perhaps nothing, or None if it is right."""
+    if isinstance(wanted, str):
+        said = answer.strip().lower() if isinstance(answer, str) else None
+        if said == wanted:
+            return None
+        known = said is not None and (said in words or len(words) < 2)
+        among = f"one of {', '.join(sorted(words))}" if len(words) > 1 else "a word"
+        return f"got {answer!r}" + ("" if known else f", wanted {among}")
+    try:
+        got, right = numbers(answer).squeeze(), numbers(wanted).squeeze()
+    except AssertionError as error:
+        return str(error)
+    if got.shape != right.shape:
+        return f"got the shape {tuple(numbers(answer).shape)}, wanted {tuple(numbers(wanted).shape)}"
+    size = right.abs().max().item() or 1.0 if size is None else size
+    if (got - right).abs().max().item() <= tolerance * size:
+        return None
+    is_one = got.ndim == 0 and not isinstance(wanted, bool)
+    return ", ".join(filter(None, (f"got {got.item():.4g}" if is_one else "", _slip(got, right))))
+
+
+def _told(hint: str, fault: str | None) -> str:
+    """A hint and what is wrong, if there is something to say of it."""
+    return " ".join(filter(None, (hint, f"({fault})" if fault else "")))
+
+
+def expect(
+    answer,
+    wanted,
+    hint: str | dict,
+    *,
+    tolerance: float = 1e-3,
+    size: float | None = None,
+    slips: dict[str, float] | None = None,
+) -> None:
     """Make sure that an answer is right, to four digits; dictionaries are compared key by key.
 
     Args:
@@ -31,26 +79,33 @@ def expect(answer, wanted, hint: str | dict, *, tolerance: float = 1e-3, size: f
         hint: what helps who is wrong, for a dictionary perhaps one for each key.
         tolerance: the largest deviation, as a share of `size`.
         size: what counts as large; by default the largest of the wanted numbers, or 1 if they are all zero.
+        slips: wrong answers that are likely, by what to say of them.
 
     Raises:
-        AssertionError: with the hint.
+        AssertionError: with the hint, what came of a single number or word, and the slip if it is known. For
+            a dictionary it names all wrong entries.
     """
-    if isinstance(wanted, dict):
-        for key, value in wanted.items():
-            words = f"{key}: {hint[key] if isinstance(hint, dict) else hint}"
-            entries = answer if isinstance(answer, dict) else {}
-            assert key in entries, f"{words} (got no entry with this key)"
-            expect(entries[key], value, words, tolerance=tolerance, size=size)
-    elif isinstance(wanted, str):
-        assert isinstance(answer, str), f"{hint} (got {answer!r}, wanted a word)"
-        assert answer.strip().lower() == wanted, hint
-    else:
-        try:
-            got, right = numbers(answer), numbers(wanted)
-        except AssertionError as error:
-            raise AssertionError(f"{hint} ({error})") from None
-        shapes = f"(got the shape {tuple(got.shape)}, wanted {tuple(right.shape)})"
-        assert got.squeeze().shape == right.squeeze().shape, f"{hint} {shapes}"
-        size = right.abs().max().item() or 1.0 if size is None else size
-        off = (got.squeeze() - right.squeeze()).abs().max().item()
-        assert off <= tolerance * size, hint
+    if not isinstance(wanted, dict):
+        fault = _fault(answer, wanted, set(), tolerance, size)
+        known = [
+            words for words, slip in (slips or {}).items() if _fault(answer, slip, set(), 1e-3, None) is None
+        ]
+        assert fault is None, _told(hint, ", ".join(filter(None, [fault, *known])))
+        return
+    if not isinstance(answer, dict):
+        raise AssertionError(
+            _told(hint if isinstance(hint, str) else "", f"got {answer!r}, wanted a dictionary")
+        )
+    words = {value for value in wanted.values() if isinstance(value, str)}
+    faults = {
+        key: _fault(answer[key], value, words, tolerance, size)
+        if key in answer
+        else f"got the keys {list(answer)}"
+        for key, value in wanted.items()
+    }
+    faults = {key: fault for key, fault in faults.items() if fault is not None}
+    if faults and isinstance(hint, dict):
+        raise AssertionError("; ".join(f"{key}: {_told(hint[key], fault)}" for key, fault in faults.items()))
+    if faults:
+        first = next(filter(None, faults.values()), "")
+        raise AssertionError(_told(f"entry {', '.join(map(str, faults))}: {hint}", first))

@@ -25,18 +25,18 @@ PYTEST = ["-m", "pytest", "-n", "2"]
 COMMANDS = {
     "setup": ("the virtual environment .venv, from pinned versions", []),
     "book": ("execute what is stale and build the book, strict", [BUILD]),
-    "preview": ("build some pages quickly: preview forces energy", [BUILD]),
+    "preview": ('build some pages quickly: preview forces energy (make: PAGES="forces energy")', [BUILD]),
     "pdf": ("print the built book with Chromium, into _build/book.pdf", [BUILD, ["tools/pdf.py"]]),
     "slides": (
         "slides for one class, from the plan on the page Teaching, in _build/slides/index.html",
         [["tools/slides.py"]],
     ),
     "student": (
-        "notebooks to teach with, all or some (symmetry forces): _build/student and _build/instructor",
+        'notebooks to teach with, all or some: student symmetry forces (make: PAGES="symmetry forces")',
         [["tools/student.py"]],
     ),
     "grade": (
-        "run students' notebooks and write a table, grades.csv: grade submitted",
+        "run students' notebooks and write a table, grades.csv: grade submitted (make: FOLDER=submitted)",
         [["-m", "enn_book", "grade"]],
     ),
     "notebooks": (

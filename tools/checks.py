@@ -1,4 +1,4 @@
-"""Whether the checks of the exercises grade: each is tried on right, on empty and on wrong answers."""
+"""Whether the checks of the exercises grade: each is tried on right and on wrong answers."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from nbformat.v4 import new_code_cell
 from pages import ROOT
-from student import answers, grouped, is_check
+from student import answers, grouped, guarded, is_check
 
 WRONG = tomllib.loads((ROOT / "tests" / "book" / "wrong_answers.toml").read_text(encoding="utf-8"))
 """Of each exercise what a student might well write instead: in words, and as code."""
@@ -96,6 +96,11 @@ def verdict(check: str, namespace: dict, answer: dict | str) -> Exception | None
     return None
 
 
+def without_what_came(error: Exception) -> str:
+    """The message of an error, but for what it quotes of the answer."""
+    return re.sub(r"\(got .*?\)", "", str(error))
+
+
 def faults(check: str, names: list[str], wrong: dict[str, str], namespace: dict) -> Iterator[str]:
     """What a check does that it should not; see `assert_grades`."""
     right = {name: namespace[name] for name in names}
@@ -111,15 +116,12 @@ def faults(check: str, names: list[str], wrong: dict[str, str], namespace: dict)
             yield f"the check passes with {words}"
         elif not isinstance(error, AssertionError) or len(str(error).split()) < 3:
             yield f"the check says nothing useful of {words}: {type(error).__name__}: {error}"
-        elif any(re.search(rf"(?<![\d.]){text}(?![\d.])", str(error)) for text in told):
+        elif any(re.search(rf"(?<![\d.]){text}(?![\d.])", without_what_came(error)) for text in told):
             yield f"the check says the answer: {error}"
-    for name in names:
-        if not verdict(check, namespace, {name: None}):
-            yield f"the check passes with {name} = None"
 
 
 def assert_grades(check: str, names: list[str], wrong: dict[str, str], namespace: dict) -> None:
-    """Make sure that a check accepts right answers and refuses empty and wrong ones, these with a message.
+    """Make sure that a check accepts right answers and refuses wrong ones, with a message.
 
     It runs in the page's own namespace, so that functions of the page see what it changes, as they do for a
     student. Right answers are tried in all `FORMS`; an answer wrong by a fifth is always tried.
@@ -144,8 +146,9 @@ def with_trials(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cells += group
         if is_check(group[-1]):
             code = [cell for cell in group if cell.cell_type == "code"]
-            names = list(answers(code[:-1], code[-1]))
-            call = f"assert_grades({code[-1].source!r}, {names}, {WRONG.get(label, {})!r}, globals())"
+            names = answers(code[:-1], code[-1])
+            check = guarded(names, code[-1].source)  # as a student has it
+            call = f"assert_grades({check!r}, {list(names)}, {WRONG.get(label, {})!r}, globals())"
             path = str(ROOT / "tools")
             cells.append(new_code_cell(f"import sys\nsys.path.insert(0, {path!r})\n"
                                        f"from checks import assert_grades\n{call}"))  # fmt: skip

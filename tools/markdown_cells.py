@@ -20,8 +20,8 @@ GLUED = re.compile(
 """A picture that a later cell makes: its name, that of the figure, what it shows, and its caption."""
 
 
-STILL = re.compile(r'<img class="enn-still"[^>]* src="data:image/png;base64,([^"]+)"')
-"""What stands in the place of a live part where there are no scripts."""
+STILL = re.compile(r'<img class="enn-still" alt="([^"]*)"[^>]* src="data:image/png;base64,([^"]+)"')
+"""What stands in the place of a live part where there are no scripts, and what it shows."""
 
 
 def glued(notebook: nbformat.NotebookNode) -> dict:
@@ -37,7 +37,7 @@ def glued(notebook: nbformat.NotebookNode) -> dict:
             elif "image/png" in data:
                 values[f"{name}.png"] = data["image/png"]
             elif still := STILL.search(data.get("text/html", "")):
-                values[f"{name}.png"] = still[1]
+                values[f"{name}.alt"], values[f"{name}.png"] = still.groups()
             elif set(data) == {"text/plain"}:
                 values[name] = ast.literal_eval(data["text/plain"])
     return values
@@ -52,9 +52,12 @@ def plain(text: str, values: dict) -> str:
 
     def picture(match) -> str:
         name, label, shown, caption = match.groups()
+        place, _ = targets().get(label, ("", ""))
+        if f"{name}.alt" in values:
+            shown = values[f"{name}.alt"]
+            caption = f"A still of what [moves in the book]({place}). {caption}"
         if f"{name}.png" in values:
             return f"![{shown}](attachment:{name}.png)\n\n**Figure.** {caption}"
-        place, _ = targets().get(label, ("", ""))
         return "**Figure.** " + (f"([See it in the book]({place}).) " if place else "") + caption
 
     text = re.sub(r"\{glue:text\}`([^`]+)`", value, text)

@@ -1,9 +1,9 @@
 """Slides for one class, made of the pages: ``make slides`` writes ``_build/slides/index.html``.
 
 The plan of the class on the page *Teaching* is their list. Each reference in its last column is a slide: a
-figure, theorem or exercise as its page has it, or of a whole page what to remember. The rest of a row is
-what the speaker's view (the key S) says of the first of them. nbconvert makes them a deck of reveal.js, which
-lies beside it with MathJax, so that it opens without a network.
+figure, theorem or exercise as its page has it, or of a whole page what to remember. The speaker's view (the
+key S) has the rest of a row at the first of them, and what goes on the blackboard. nbconvert makes them a
+deck of reveal.js, which lies beside it with MathJax, so that it opens without a network.
 """
 
 import os
@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -110,6 +111,19 @@ def slide(notebook: nbformat.NotebookNode, label: str) -> nbformat.NotebookNode:
     return cell
 
 
+def blackboard(notebook: nbformat.NotebookNode, label: str) -> str:
+    """What the page has beside the thing of a label: a theorem's proof, or the equations of its summary."""
+    text = prose(notebook)
+    for theorem, proof in pairwise(DIRECTIVE.finditer(text)):
+        if f":label: {label}\n" in theorem[0] and proof[2] == "prf:proof":
+            return plain(proof[0], {})
+    if f"({label})=" not in text:
+        return ""
+    named = [rf"\tag{{{number}}}" for number in re.findall(r"Eqs?\. (\d+)", REMEMBER.search(text)[1])]
+    equations = re.findall(r"^\$\$\n[^$]+\$\$", text, re.MULTILINE)
+    return "\n\n".join(equation for equation in equations if any(tag in equation for tag in named))
+
+
 def deck(notebooks: dict[str, nbformat.NotebookNode]) -> nbformat.NotebookNode:
     """The slides of the plan as a notebook, from the pages with their results."""
     title = book_settings()["title"]
@@ -117,7 +131,8 @@ def deck(notebooks: dict[str, nbformat.NotebookNode]) -> nbformat.NotebookNode:
     cells = [new_markdown_cell(first, metadata={"slideshow": {"slide_type": "slide"}})]
     for minutes, what, labels in plan():
         slides = [slide(notebooks[page_of(label)], label) for label in labels]
-        note = f"{minutes} minutes. {plain(what, {})}"
+        beside = [blackboard(notebooks[page_of(label)], label) for label in labels]
+        note = "\n\n".join(filter(None, (f"{minutes} minutes. {plain(what, {})}", *beside)))
         slides.insert(1, new_markdown_cell(note, metadata={"slideshow": {"slide_type": "notes"}}))
         cells += slides
     return new_notebook(cells=cells, metadata={"title": title})

@@ -28,7 +28,7 @@ from build_book import execute_stale
 from links import address, references
 from markdown_cells import glued, plain
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from pages import ENVIRONMENT, ROOT, PageError, book_settings, lecture_pages, new_folder, read_page
+from pages import ENVIRONMENT, ROOT, PageError, book_settings, lecture_pages, read_page
 
 START = re.compile(r"^(`{3,})\{solution-start\} (\S+)\n(?::.*\n)*\1\n?", re.MULTILINE)
 END = re.compile(r"^(`{3,})\{solution-end\}\n\1\n?", re.MULTILINE)
@@ -71,10 +71,21 @@ install(lines)"""
 """The first cell of a notebook. A kernel that runs goes on with the old version of what pip changes."""
 
 HAND_IN = (
-    "Write your answers where a cell wants them. Add cells where you like, but leave these in their order. "
-    "Then hand in this file."
+    "Write your answers where a cell wants them, with packages of Python and the book alone. Add cells "
+    "where you like, but leave these in their order. An empty answer stops *Run All*: go on from the next "
+    "cell. Then hand in this file."
 )
 """What a student has to know of a notebook."""
+
+REASONS = {
+    "Think and compute": (1, "Your reason, in two or three sentences (1 point; the result is the other)"),
+    "Small project": (
+        3,
+        "Your table or figure, what follows from it, and what could have shown the opposite (1 point each; "
+        "the result is the fourth)",
+    ),
+}
+"""What an exercise of a grade wants beside its result, and its points, as on the page *Teaching*."""
 
 
 def source(root: Path = ROOT) -> str:
@@ -172,9 +183,17 @@ def stub(name: str, how: ast.stmt) -> str:
 
 
 def guarded(names: dict[str, ast.stmt], check: str) -> str:
-    """A check that first says what is still empty."""
+    """A check that first says what is still empty, or of another kind than the solution."""
     variables = [name for name, how in names.items() if not isinstance(how, ast.FunctionDef)]
     first = [f'assert {name} is not None, "{name}: got None, wanted your answer"' for name in variables]
+    for name, how in names.items():
+        if isinstance(how, ast.FunctionDef):
+            kind, is_kind = "a function", f"callable({name})"
+        elif isinstance(how.value, ast.Dict | ast.DictComp):
+            kind, is_kind = "a dictionary", f"isinstance({name}, dict)"
+        else:
+            kind, is_kind = "numbers", f"not (callable({name}) or isinstance({name}, dict | str))"
+        first.append(f'assert {is_kind}, f"{name}: got {{{name}!r}}, wanted {kind}"')
     return "\n".join([*first, check])
 
 
@@ -197,14 +216,25 @@ def graded(source: str, label: str, *, answer: bool = False, check: bool = False
     return new_code_cell(source, metadata={"nbgrader": about, "deletable": False, "editable": not check})
 
 
+def reason(prose: str, label: str) -> list[nbformat.NotebookNode]:
+    """The cell for what a student says in words, if an exercise of this grade wants that."""
+    title = re.search(rf"\{{exercise\}} (.*)\n:label: {re.escape(label)}$", prose, re.MULTILINE)
+    points, words = REASONS.get(title[1].partition(":")[0] if title else "", (0, ""))
+    about = {"schema_version": 3, "grade_id": f"{label}-reason", "task": False, "grade": True}
+    about |= {"solution": True, "locked": False, "points": points}
+    return [new_markdown_cell(f"*{words}:*", metadata={"nbgrader": about})] if words else []
+
+
 def student_notebook(notebook: nbformat.NotebookNode, page: str) -> nbformat.NotebookNode:
     """A page, such as "book/forces", with empty answers and their checks instead of results and solutions."""
     cells = [new_markdown_cell(f"*{HAND_IN}*")]
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for group, label in grouped(notebook):
         code = [cell for cell in group if cell.cell_type == "code"]
         if not label:
             cells += group
-        elif code and is_check(code[-1]):
+            continue
+        if code and is_check(code[-1]):
             wanted = answers(code[:-1], code[-1])
             functions = any(isinstance(how, ast.FunctionDef) for how in wanted.values())
             empty = ("\n\n\n" if functions else "\n").join(stub(*answer) for answer in wanted.items())
@@ -212,6 +242,7 @@ def student_notebook(notebook: nbformat.NotebookNode, page: str) -> nbformat.Not
             cells.append(graded(guarded(wanted, code[-1].source), label, check=True))
         else:
             cells.append(graded("# your work", label))
+        cells += reason(prose, label)
     return finish(notebook, page, cells, clear=True)
 
 
@@ -287,12 +318,12 @@ def main() -> None:
         sys.exit(f"error: {error}")
     for kind, make in (("student", student_notebook), ("instructor", instructor_notebook)):
         folder = ROOT / "_build" / kind
-        with new_folder(folder) as part:
-            for page, notebook in notebooks.items():
-                nbformat.write(make(notebook, page), part / f"{Path(page).name}.ipynb")
-            if kind == "instructor":
-                text = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
-                (part / "teaching.md").write_text(plain(text, {}), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for page, notebook in notebooks.items():  # others stay, as a teacher may have changed them
+            nbformat.write(make(notebook, page), folder / f"{Path(page).name}.ipynb")
+        if kind == "instructor":
+            text = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+            (folder / "teaching.md").write_text(plain(text, {}), encoding="utf-8")
         print(f"{len(notebooks)} notebooks in {folder.relative_to(ROOT)}")
 
 

@@ -56,8 +56,26 @@ def test_a_single_answer_is_right_in_every_form(answer, wanted):
     ],
 )
 def test_a_wrong_answer_is_refused_with_the_hint(answer, wanted):
-    with pytest.raises(AssertionError, match=r"^think again$"):
+    with pytest.raises(AssertionError, match=r"^think again( \(got [^,]+\))?$"):
         expect(answer, wanted, "think again")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "words"),
+    [
+        (0.72, 1.5, r" \(got 0.72\)"),
+        ([1.0, 2.1], [1.0, 2.0], ""),
+        (True, False, ""),
+        ("yes", "no", r" \(got 'yes'\)"),
+        (0.0015, 1.5, r" \(got 0.0015, 1000 times too small\)"),
+        ([1500, 3000], [1.5, 3], r" \(1000 times too large\)"),
+        (1.5 * 3**0.5, 1.5, r" \(got 2.598, √3 times too large\)"),
+        (2, 1.5, r" \(got 2, the mean\)"),
+    ],
+)
+def test_it_is_said_what_came_and_which_slip_it_is(answer, wanted, words):
+    with pytest.raises(AssertionError, match=f"^think again{words}$"):
+        expect(answer, wanted, "think again", slips={"the mean": 2.0, "the sum": 9.0})
 
 
 @pytest.mark.parametrize(
@@ -80,17 +98,36 @@ def test_an_answer_of_another_kind_is_refused_with_the_hint_and_the_kind(answer,
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"a": 2, "b": 2}, "a: once$"),
-        ({"a": 1, "b": 3}, "b: twice$"),
-        ({"a": 1}, r"b: twice \(got no entry with this key\)$"),
-        ([1, 2], r"a: once \(got no entry with this key\)$"),
+        ({"a": 2, "b": 2}, r"a: once \(got 2\)$"),
+        ({"a": 5, "b": 3}, r"a: once \(got 5\); b: twice \(got 3\)$"),
+        ({"a": 1}, r"b: twice \(got the keys \['a'\]\)$"),
+        ([1, 2], r"\(got \[1, 2\], wanted a dictionary\)$"),
     ],
 )
-def test_an_answer_in_a_dictionary_is_named(answer, message):
+def test_every_wrong_answer_in_a_dictionary_is_named(answer, message):
     with pytest.raises(AssertionError, match=f"^{message}"):
         expect(answer, {"a": 1, "b": 2}, {"a": "once", "b": "twice"})
-    with pytest.raises(AssertionError, match=r"^[ab]: think again"):
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"a": 5, "b": 3}, r"entry a, b: think again \(got 5\)$"),
+        ({"a": 1, "b": 3}, r"entry b: think again \(got 3\)$"),
+        (None, r"think again \(got None, wanted a dictionary\)$"),
+    ],
+)
+def test_a_hint_for_all_entries_is_given_once(answer, message):
+    with pytest.raises(AssertionError, match=f"^{message}"):
         expect(answer, {"a": 1, "b": 2}, "think again")
+
+
+def test_a_word_that_is_none_of_those_wanted_is_told_which_are():
+    wanted = {"a": "yes", "b": "no"}
+    with pytest.raises(AssertionError, match=r"^entry a: look \(got 'y', wanted one of no, yes\)$"):
+        expect({"a": "y", "b": "no"}, wanted, "look")
+    with pytest.raises(AssertionError, match=r"^entry a: look \(got 'no'\)$"):
+        expect({"a": "no", "b": "no"}, wanted, "look")
 
 
 def test_the_tolerance_is_a_share_of_a_size():

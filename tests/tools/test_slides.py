@@ -4,8 +4,9 @@ import re
 
 import nbformat
 import pytest
+from links import address
 from pages import ROOT, PageError, lecture_pages, read_page
-from slides import deck, page_of, plan, shown, slide
+from slides import blackboard, deck, page_of, plan, shown, slide
 
 LABELS = [label for _, _, labels in plan() for label in labels]
 
@@ -31,6 +32,12 @@ The *layer*.
 The clouds, {glue:text}`share:.0%`.
 ```
 
+```{glue:figure} alive
+:name: fig-forces-space
+
+Drag them.
+```
+
 ## They cancel
 
 ```{code-cell} ipython3
@@ -46,9 +53,23 @@ mystnb:
 1
 ```
 
+$$
+0 = 1 - 1. \\tag{7}
+$$
+
+```{prf:theorem} Zero
+:label: thm-zero
+
+It is zero.
+```
+
+```{prf:proof}
+By {ref}`sums <forces>`.
+```
+
 ## What to remember
 
-- They sum to {ref}`zero <forces>`.
+- They sum to {ref}`zero <forces>` (Eq. 7).
 
 :::{admonition} Further reading
 Books.
@@ -75,6 +96,10 @@ def page(tmp_path):
         ("share", {f"{kind}text/plain": "0.24"}),
         ("later", {f"{kind}text/plain": "<Figure>", f"{kind}image/png": "bGF0ZXI="}),
         ("", {"image/png": "bGluZQ=="}),
+        (
+            "alive",
+            {f"{kind}text/html": '<img class="enn-still" alt="Atoms" src="data:image/png;base64,c3RpbGw=">'},
+        ),
     ):
         metadata = {"scrapbook": {"name": name}} if name else {}
         cell.outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
@@ -87,6 +112,11 @@ def page(tmp_path):
         ("fig-springs", "## Forces are arrows\n\n![Two arrows](attachment:layer.svg)\n\nThe *layer*."),
         ("fig-argon-data", "## Forces are arrows\n\n![Clouds](attachment:later.png)\n\nThe clouds, 24%."),
         ("fig-paper-3", "## They cancel\n\n![A line](attachment:fig-paper-3.png)\n\nPoints on a line."),
+        (
+            "fig-forces-space",
+            "## Forces are arrows\n\n![Atoms](attachment:alive.png)\n\nA still of what [moves in the book]"
+            f"({address()}/book/forces.html#fig-forces-space). Drag them.",
+        ),
         ("ex-symmetry-which", "## Exercise: Think and compute: Why?\n\nSay why."),
     ],
 )
@@ -100,6 +130,7 @@ def test_a_slide_is_the_thing_of_this_label_under_the_heading_where_it_stands(pa
 def test_a_slide_of_a_page_is_what_to_remember_of_it(page):
     text = slide(page, "forces").source
     assert text.startswith("## Forces are arrows\n\n- They sum to [zero](https://")
+    assert "tag" not in text
     assert "Books" not in text
 
 
@@ -152,3 +183,11 @@ def test_the_speaker_sees_minutes_and_words_of_the_plan_at_the_first_slide_of_ea
     kinds = [cell.metadata.slideshow.slide_type for cell in cells]
     assert kinds == ["slide", "slide", "notes", "slide"]
     assert cells[2].source.startswith("7 minutes. Ask [them](https://")
+    assert cells[2].source.endswith("\n\n$$\n0 = 1 - 1. \\tag{7}\n$$")
+
+
+def test_the_speaker_has_the_proof_of_a_theorem_and_the_equations_of_a_summary(page):
+    assert blackboard(page, "thm-zero").startswith("**Proof**\n\nBy [sums](https://")
+    assert blackboard(page, "fig-springs") == ""
+    layer = read_page(ROOT / "book" / "the-layer.md")
+    assert re.findall(r"tag{(\d+)}", blackboard(layer, "the-layer")) == ["6", "9"]

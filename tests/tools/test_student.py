@@ -14,7 +14,7 @@ import torch
 from checks import FORMS, WRONG, assert_grades, recast, spoiled, with_trials
 from markdown_cells import glued, plain
 from pages import ROOT, PageError, code_cells, lecture_pages, read_page
-from student import START, answers, grouped, instructor_notebook, is_check, split, student_notebook
+from student import START, answers, grouped, guarded, instructor_notebook, is_check, split, student_notebook
 
 from enn_book.exercises import expect
 
@@ -167,6 +167,18 @@ def test_what_an_answer_should_be_is_said_in_words(page):
             assert len(how.meaning.split()) >= 3, (label, name, how.meaning)
 
 
+@every_lecture
+def test_an_empty_answer_and_one_of_another_kind_is_refused_by_its_name(page):
+    for _, solution, check in checked(page):
+        for name, how in answers(solution, check).items():
+            is_function = isinstance(how, ast.FunctionDef)
+            is_dictionary = not is_function and isinstance(how.value, ast.Dict | ast.DictComp)
+            others = [{}, "3"] if is_function else [[1.0], 3, len] if is_dictionary else [{}, "3", len]
+            for other in [None, *others]:
+                with pytest.raises(AssertionError, match=rf"^{name}: got .+, wanted (a|numbers|your answer)"):
+                    exec(guarded({name: how}, ""), {name: other})
+
+
 def test_every_checked_exercise_has_two_wrong_answers_and_more_and_no_other_exercise_has():
     labels = [label for page in LECTURES for label, _, _ in checked(page)]
     assert list(WRONG) == labels
@@ -271,6 +283,24 @@ def test_an_empty_answer_stands_for_the_solution_and_the_check_follows(page):
     assert "The end." in notebook.cells[-1].source
 
 
+def test_what_is_marked_by_hand_has_a_cell_that_asks_for_it_with_its_points(page):
+    words = {
+        cell.metadata.nbgrader.grade_id: (cell.metadata.nbgrader.points, cell.source)
+        for cell in student_notebook(page, "book/page").cells
+        if cell.cell_type == "markdown" and "nbgrader" in cell.metadata
+    }
+    assert [(label, points) for label, (points, _) in words.items()] == [
+        ("twice-reason", 3),
+        ("why-reason", 1),
+    ]
+    assert words["why-reason"][1].startswith("*Your reason, in two or three sentences (1 point")
+
+
+def test_to_change_a_parameter_asks_for_no_reason(tmp_path):
+    text = PAGE.replace("Think and compute: Why?", "Change a parameter: Why?")
+    assert "why-reason" not in str(student_notebook(read(tmp_path, text), "book/page"))
+
+
 def prose(notebook):
     """The text of a notebook."""
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -303,7 +333,7 @@ def test_a_check_that_accepts_everything_is_found(page):
     for cell in code_cells(page):
         if is_check(cell):
             cell.source = 'assert double(5) == 10, "double(5) is not right"\ntotal'
-    with pytest.raises(AssertionError, match="the check passes with total = None"):
+    with pytest.raises(AssertionError, match=r"the check passes with total = 4\.8"):
         run(code_cells(with_trials(page)))
 
 
