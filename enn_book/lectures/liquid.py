@@ -215,6 +215,41 @@ class Sum:
         return Sum(tuple(part.in_cell(cell) for part in self.parts))
 
 
+def fit_pair_energy(
+    layer: CombinedGraphLayer, positions: Tensor, forces: Tensor, *, cell: Tensor | None = None
+) -> EnergyForceField:
+    """The energy that is linear in the scalar descriptors of all atoms and whose slopes fit forces best.
+
+    It is a sum over pairs, found by least squares in a moment, so that a network need only learn what it
+    misses: train that on the difference of the forces, and take the `Sum` of the two.
+
+    Args:
+        layer: the descriptors, without trainable weights.
+        positions: Å, ``(N, atoms, 3)``; some tens of configurations are enough.
+        forces: eV/Å, of the same shape.
+        cell: the lattice vectors as rows, Å, ``(3, 3)`` or ``(N, 3, 3)``; free space if not given.
+
+    Returns:
+        A force field in `cell`, in float64.
+    """
+    count = layer.weight.shape[-1]
+    zero, one = positions.new_zeros(count), positions.new_ones(2, count)
+    network = ScalarFeatureENN((count, 1), m=1, dtype=torch.float64)
+    field = EnergyForceField(layer, network, zero, one, 1.0, cell)
+    with torch.no_grad():
+        network.layers[0].stacked.zero_()
+        slopes = []
+        for coefficients in torch.eye(count, dtype=torch.float64):
+            network.layers[0].weight.copy_(coefficients.unsqueeze(-1))
+            slopes.append(field.forces(positions).flatten())
+        columns = torch.stack(slopes, dim=1)
+        size = columns.square().mean(dim=0).sqrt()
+        size = torch.where(size > 0, size, 1.0)
+        readout = torch.linalg.lstsq(columns / size, forces.flatten()).solution / size
+        network.layers[0].weight.copy_(readout.unsqueeze(-1))
+    return field
+
+
 def save_force_field(field: GraphForceField | EnergyForceField, path: Path) -> None:
     """Write a force field as one safetensors file, its settings as JSON in the header; the cell is left out.
 

@@ -16,6 +16,7 @@ from enn_book.lectures.liquid import (
     AxilrodTeller,
     Sum,
     TruncatedLennardJones,
+    fit_pair_energy,
     load_force_field,
     save_force_field,
 )
@@ -170,6 +171,23 @@ def test_a_linear_readout_fits_forces_of_pairs_and_misses_those_of_threes():
     assert missed(pairs) < missed(threes) / 2
     assert missed(pairs, threes) == pytest.approx(missed(threes), rel=0.15)
     assert missed(threes) > 0.1 * threes.in_cell(cell).forces(snapshots).square().mean().sqrt()
+
+
+def test_an_energy_of_pairs_is_found_by_least_squares_and_misses_only_the_threes():
+    cell = liquid(2)[1]
+    snapshots = torch.stack([liquid(2, noise=0.2, seed=seed)[0] for seed in range(12)])
+    layer = CombinedGraphLayer(GaussianRadial.geometric(16, 2.8, 8.0), dtype=torch.float64)
+    pairs, threes = TruncatedLennardJones(cell), AxilrodTeller(cell, cutoff=5.7, onset=4.5)
+
+    def missed(potential):
+        forces = potential.forces(snapshots)
+        field = fit_pair_energy(layer, snapshots[:10], forces[:10], cell=cell)
+        assert field.forces(snapshots).sum(dim=1).abs().max() < 1e-10
+        return (field.forces(snapshots[10:]) - forces[10:]).square().mean().sqrt().item()
+
+    force = pairs.forces(snapshots).square().mean().sqrt().item()
+    assert missed(pairs) < 0.005 * force
+    assert missed(Sum((pairs, threes))) > 1.2 * missed(pairs)
 
 
 @pytest.mark.parametrize(
