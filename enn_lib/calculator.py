@@ -27,7 +27,8 @@ class ENNCalculator(Calculator):
     The paper's network gives forces and no energy, and none is made up: asking for one raises
     `PropertyNotImplementedError`. ASE's dynamics, and its optimisers without a line search (FIRE, BFGS,
     MDMin), need forces only, but for the energy they write into their logs: `forces_only` leaves that out.
-    A force field with an ``energy`` of its own, such as `LennardJones`, gives it.
+    A force field with an ``energy`` of its own, such as `LennardJones`, gives it. One that knows cells, by
+    ``in_cell``, is evaluated in that of the atoms, never in its own.
 
     Attributes:
         force_field: where the forces come from, eV/Å at positions in Å.
@@ -96,8 +97,8 @@ class ENNCalculator(Calculator):
         """Compute everything at once, in float64; ASE calls this.
 
         Raises:
-            ValueError: if the atoms are not those the force field knows, their number is wrong, or the
-                cell is periodic.
+            ValueError: if the atoms are not those the force field knows, their number is wrong, or their
+                cell is periodic along some axes only or for a force field that knows no cells.
         """
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms  # a copy of those that were given, or of those of the calculator
@@ -111,11 +112,16 @@ class ENNCalculator(Calculator):
             raise ValueError(f"atoms: got {', '.join(strangers)}, wanted {self.symbol} only")
         if self.n_atoms not in (None, len(atoms)):
             raise ValueError(f"atoms: got {len(atoms)} of them, wanted {self.n_atoms}")
-        if atoms.pbc.any():
+        field = self.force_field
+        if hasattr(field, "in_cell"):
+            if atoms.pbc.any() and not atoms.pbc.all():
+                raise ValueError(f"atoms: got pbc {atoms.pbc.tolist()}, wanted all three or none")
+            field = field.in_cell(torch.tensor(atoms.cell.array) if atoms.pbc.any() else None)
+        elif atoms.pbc.any():
             raise ValueError("atoms: got a periodic cell, wanted atoms in free space")
         positions = torch.from_numpy(atoms.get_positions())
-        self.results = {"forces": self.force_field.forces(positions).numpy()}
-        if energy := getattr(self.force_field, "energy", None):
+        self.results = {"forces": field.forces(positions).numpy()}
+        if energy := getattr(field, "energy", None):
             # There are no electrons whose entropy would make the two differ.
             self.results["energy"] = self.results["free_energy"] = float(energy(positions))
 

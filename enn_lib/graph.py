@@ -5,11 +5,13 @@ unit, Å for atoms. Everything is differentiable as often as its formula is, so 
 derivatives can be taken through it.
 
 Nodes have positions ``(..., nodes, n)``, real or complex; n = 3 and Å for atoms. All pairs within the
-cutoff are edges; pairs are formed densely, so memory grows as nodes^2.
+cutoff are edges. From positions all pairs are formed, so time and memory grow as nodes^2; from `neighbours`,
+which also know periodic cells, they grow as nodes.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ from torch import Tensor, nn
 from enn_lib.layers import check_dtype
 
 Cutoff = Callable[[Tensor, float], Tensor]
+
+PAIRS_AT_A_TIME = 4096
+"""So many pairs are summed in one go: with larger tensors most of the time goes into their allocation."""
 
 
 def polynomial_cutoff(distance: Tensor, cutoff: float, power: int = 3) -> Tensor:
@@ -139,6 +144,71 @@ def _check_cutoff(cutoff: float) -> None:
         raise ValueError(f"cutoff: got {cutoff}, wanted a positive length")
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """All pairs of atoms that are nearer than a cutoff, each once; one for each image in a periodic cell.
+
+    Attributes:
+        i: one atom of each pair, ``(pairs,)``, counted through all systems of a batch.
+        j: the other one.
+        vectors: from i to the image of j, ``(pairs, 3)``, differentiable in the positions.
+        shape: of the batch and the atoms, ``(..., atoms)``.
+    """
+
+    i: Tensor
+    j: Tensor
+    vectors: Tensor
+    shape: torch.Size
+
+
+def neighbours(positions: Tensor, cutoff: float, cell: Tensor | None = None) -> Neighbours:
+    """Find all pairs within a cutoff, in time and memory linear in the number of atoms.
+
+    Atoms may be anywhere, in the cell or not, and the cutoff may be longer than the cell.
+
+    Args:
+        positions: ``(..., atoms, 3)``, real.
+        cutoff: a length.
+        cell: the lattice vectors as rows, ``(3, 3)`` or one for each system, ``(..., 3, 3)``; free space if
+            not given.
+
+    Raises:
+        ImportError: if vesin, which finds them, is not installed.
+        ValueError: if a shape or a number is not as described.
+    """
+    try:
+        from vesin import NeighborList
+    except ImportError as error:
+        raise ImportError(f"neighbours wants vesin: pip install 'enn-lib[liquid]' ({error})") from error
+    _check_cutoff(cutoff)
+    if positions.ndim < 2 or positions.shape[-1] != 3 or not positions.isfinite().all():
+        raise ValueError(f"positions: got {tuple(positions.shape)}, wanted (..., atoms, 3), finite")
+    check_cell(cell, positions.shape[:-2])
+    flat, atoms = positions.reshape(-1, 3), positions.shape[-2]
+    lattices = positions.new_zeros(3, 3) if cell is None else cell.to(positions)
+    lattices = lattices.expand(*positions.shape[:-2], 3, 3).reshape(-1, 3, 3)
+    finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=torch.get_num_threads())
+    places, boxes = (x.detach().cpu().double() for x in (flat, lattices))
+    pairs, shifts = [], []
+    for k, (system, box) in enumerate(zip(places.split(atoms), boxes, strict=True)):
+        of_system, cells = finder.compute(system.numpy(), box.numpy(), cell is not None, "PS")
+        pairs.append(torch.from_numpy(of_system.astype("int64")) + k * atoms)
+        shifts.append(torch.from_numpy(cells).to(positions) @ lattices[k])
+    i, j = torch.cat(pairs).to(flat.device).T.contiguous()
+    vectors = flat.index_select(0, j) - flat.index_select(0, i) + torch.cat(shifts)
+    return Neighbours(i, j, vectors, positions.shape[:-1])
+
+
+def check_cell(cell: Tensor | None, batch: torch.Size | None = None) -> None:
+    """Raise ValueError unless `cell` is None, or lattice vectors ``(3, 3)``, or those of each of a batch."""
+    if cell is None:
+        return
+    if cell.shape[-2:] != (3, 3) or (cell.ndim > 2 and batch not in (None, cell.shape[:-2])):
+        raise ValueError(f"cell: got shape {tuple(cell.shape)}, wanted (3, 3), or one for each system")
+    if not (torch.linalg.det(cell.double()).abs() > 0).all():
+        raise ValueError(f"cell: got {cell.tolist()}, wanted vectors that span a volume")
+
+
 class _GraphLayer(nn.Module):
     """What Eq. 30 and 31 share: edge features, node features, and the weight w."""
 
@@ -183,26 +253,57 @@ class _GraphLayer(nn.Module):
             draw = torch.randn(shape, dtype=dtype, generator=generator)
             self.weight = nn.Parameter(draw / math.sqrt(len(radial) * node_features))
 
-    def _edges(self, positions: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Unit vectors ``(..., i, j, n)``, and e_ij v_j ``(..., i, j, beta * delta)``, 0 for i = j."""
+    def _rows(self, units: Tensor) -> Tensor:
+        """What multiplies the edge features: unit vectors ``(..., n)`` -> ``(..., rows)``."""
+        raise NotImplementedError
+
+    def forward(self, positions: Tensor | Neighbours, v: Tensor | None = None) -> Tensor:
+        """Map the nodes to their descriptors, one of the shapes above.
+
+        Args:
+            positions: of the nodes, ``(..., nodes, n)``, as many as one likes; or their `neighbours`, found
+                with the cutoff of the edge features.
+            v: node features ``(..., nodes, delta)``; all 1 if not given, which needs one of them.
+
+        Raises:
+            ValueError: if a shape does not fit.
+        """
+        return self.activation(_product(self._sums(positions, v), self.weight))
+
+    def _sums(self, positions: Tensor | Neighbours, v: Tensor | None) -> Tensor:
+        """The sums over j, ``(..., nodes, rows, beta * delta)``."""
+        if isinstance(positions, Neighbours):
+            return self._sums_of_pairs(positions, v)
         if positions.ndim < 2:
             raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., nodes, n)")
         nodes = positions.shape[-2]
         v = features_or_ones(v, nodes, self.weight.shape[1], positions)
-        u = positions.unsqueeze(-3) - positions.unsqueeze(-2)  # u_ij = u_j - u_i
-        squared = (u * u.conj()).real.sum(dim=-1)
-        is_zero = squared == 0
-        distance = torch.where(is_zero, 1.0, squared).sqrt()
-        units = u / distance.unsqueeze(-1)
-        # Also where two nodes coincide: the only equivariant unit vector there is zero, and its feature
-        # must not let a scalar jump.
-        distance = torch.where(is_zero, 0.0, distance)
-        e = self.radial(distance) * ~torch.eye(nodes, dtype=torch.bool, device=u.device).unsqueeze(-1)
-        return units, (e.unsqueeze(-1) * v[..., None, :, None, :]).flatten(-2)
+        units, distance = _directions(positions.unsqueeze(-3) - positions.unsqueeze(-2))  # u_ij = u_j - u_i
+        e = self.radial(distance) * ~torch.eye(nodes, dtype=torch.bool, device=units.device).unsqueeze(-1)
+        rows, edges = self._rows(units), (e.unsqueeze(-1) * v[..., None, :, None, :]).flatten(-2)
+        return rows.mT @ edges.to(rows.dtype)
+
+    def _sums_of_pairs(self, pairs: Neighbours, v: Tensor | None) -> Tensor:
+        weights = features_or_ones(v, pairs.shape[-1], self.weight.shape[1], pairs.vectors)
+        weights = weights.expand(*pairs.shape, -1).flatten(0, -2)
+        signs = self._rows(-pairs.vectors.new_ones(3)).unsqueeze(-1)  # of what i means to j
+        shape = (len(weights), len(signs), len(self.weight) * weights.shape[-1])
+        at_i, at_j = pairs.vectors.new_zeros(2, *shape)
+        parts = (part.split(PAIRS_AT_A_TIME) for part in (pairs.i, pairs.j, pairs.vectors))
+        for i, j, u in zip(*parts, strict=True):
+            units, distance = _directions(u)
+            terms = from_i = from_j = self._rows(units).unsqueeze(-1) * self.radial(distance).unsqueeze(-2)
+            if v is not None:
+                from_i, from_j = (
+                    (terms.unsqueeze(-1) * weights[k][:, None, None]).flatten(-2) for k in (i, j)
+                )
+            at_i = at_i.index_add(0, i, from_j)
+            at_j = at_j.index_add(0, j, from_i)
+        return (at_i + signs * at_j).unflatten(0, pairs.shape)
 
 
 class ScalarGraphLayer(_GraphLayer):
-    r"""The scalar descriptors of Eq. 30, invariant under every unitary operator.
+    r"""The scalar descriptors of Eq. 30, ``(..., nodes, alpha)``, invariant under every unitary operator.
 
     .. math::
         D_i^{(\alpha)} = \sigma\Big(\sum_{j\beta\delta} e_{ij}^\beta v_{j\delta} w_{\beta\delta\alpha}\Big)
@@ -215,47 +316,50 @@ class ScalarGraphLayer(_GraphLayer):
         activation: sigma.
     """
 
-    def forward(self, positions: Tensor, v: Tensor | None = None) -> Tensor:
-        """Map positions ``(..., nodes, n)`` to descriptors ``(..., nodes, alpha)``.
+    def _rows(self, units: Tensor) -> Tensor:
+        return torch.ones_like(units[..., :1].real)
 
-        Args:
-            positions: of the nodes; as many as one likes.
-            v: node features ``(..., nodes, delta)``; all 1 if not given, which needs one of them.
-
-        Raises:
-            ValueError: if a shape does not fit.
-        """
-        _, edges = self._edges(positions, v)
-        return self.activation(_product(edges.sum(dim=-2), self.weight))
+    def _sums(self, positions: Tensor | Neighbours, v: Tensor | None) -> Tensor:
+        return super()._sums(positions, v).squeeze(-2)
 
 
 class VectorGraphLayer(_GraphLayer):
-    r"""The vector descriptors of Eq. 31, equivariant under every unitary operator (Eq. 35).
+    r"""The vector descriptors of Eq. 31, ``(..., nodes, n, alpha)``: columns, as an `ENN` takes them.
 
     .. math::
         \mathbf D_i^{(\alpha)} = \sigma\Big(\sum_{j\beta\delta} \frac{\mathbf u_{ij}}{u_{ij}}
         e_{ij}^\beta v_{j\delta} w_{\beta\delta\alpha}\Big)
 
-    With the Kronecker delta this is Eq. 34. The unit vector of two nodes that coincide counts as zero.
-
-    Attributes:
-        radial: e, the edge features (Eq. 32).
-        weight: w, ``(beta, delta, alpha)``, a parameter unless it is the Kronecker delta.
-        activation: sigma, equivariant.
+    They are equivariant under every unitary operator (Eq. 35), if the activation is. With the Kronecker delta
+    this is Eq. 34. The unit vector of two nodes that coincide counts as zero. Attributes are those of
+    `ScalarGraphLayer`.
     """
 
-    def forward(self, positions: Tensor, v: Tensor | None = None) -> Tensor:
-        """Map positions ``(..., nodes, n)`` to vectors ``(..., nodes, n, alpha)``, columns for an `ENN`.
+    def _rows(self, units: Tensor) -> Tensor:
+        return units
 
-        Args:
-            positions: of the nodes; as many as one likes.
-            v: node features ``(..., nodes, delta)``; all 1 if not given, which needs one of them.
 
-        Raises:
-            ValueError: if a shape does not fit.
-        """
-        units, edges = self._edges(positions, v)
-        return self.activation(_product(units.mT @ edges.to(units.dtype), self.weight))
+class CombinedGraphLayer(_GraphLayer):
+    r"""Vector descriptors above the scalar ones, ``(..., nodes, n + 1, alpha)``, as in Eq. 16.
+
+    .. math:: \mathbf D_i^{\prime(\alpha)} = \{\mathbf D_i^{(\alpha)}, D_i^{(\alpha)}\}
+
+    A `ScalarFeatureENN` with m = 1 takes them. Attributes are those of `ScalarGraphLayer`.
+    """
+
+    def _rows(self, units: Tensor) -> Tensor:
+        return torch.cat((units, torch.ones_like(units[..., :1])), dim=-1)
+
+
+def _directions(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors and lengths of ``(..., n)``; zero where the length is."""
+    squared = (u * u.conj()).real.sum(dim=-1)
+    is_zero = squared == 0
+    distance = torch.where(is_zero, 1.0, squared).sqrt()
+    units = u / distance.unsqueeze(-1)
+    # Also where two nodes coincide: the only equivariant unit vector there is zero, and its feature
+    # must not let a scalar jump.
+    return units, torch.where(is_zero, 0.0, distance)
 
 
 def _product(terms: Tensor, weight: Tensor) -> Tensor:

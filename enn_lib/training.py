@@ -27,10 +27,11 @@ from tqdm import tqdm
 
 from enn_lib.argon import ArgonData, Configurations, check_positions, generate_data, largest_distance
 from enn_lib.distributed import ALONE, Workers
-from enn_lib.force_field import GraphForceField
-from enn_lib.graph import VectorGraphLayer
+from enn_lib.force_field import EnergyForceField, GraphForceField
+from enn_lib.graph import CombinedGraphLayer, VectorGraphLayer, neighbours
 from enn_lib.network import ENN
 from enn_lib.permutation import S4, relabel
+from enn_lib.scalar_features import ScalarFeatureENN
 from enn_lib.settings import Config, build_network, build_optimiser
 from enn_lib.storage import load_state, read_json, save_state, save_tensors, write_csv, write_json
 
@@ -538,7 +539,7 @@ def fit(
         descent.zero_grad()
         error = model(inputs[rows]) - targets[rows]
         loss = (error * error.conj()).real.mean()
-        loss.backward()
+        loss.backward(inputs=list(model.parameters()))  # not of what the model differentiates by itself
         descent.step()
         schedule.step()
         losses.append(loss.item())
@@ -559,7 +560,13 @@ def _batches(n: int, batch_size: int, steps: int, seed: int) -> Iterable[Tensor]
 
 
 def fit_graph_force_field(
-    layer: VectorGraphLayer, network: ENN, positions: Tensor, forces: Tensor, **options
+    layer: VectorGraphLayer,
+    network: ENN,
+    positions: Tensor,
+    forces: Tensor,
+    *,
+    cell: Tensor | None = None,
+    **options,
 ) -> tuple[GraphForceField, list[float]]:
     """Train `network` on forces, each atom a sample, with descriptors that are computed once.
 
@@ -571,24 +578,75 @@ def fit_graph_force_field(
         network: trained in place.
         positions: Å, ``(N, atoms, 3)``.
         forces: eV/Å, of the same shape.
+        cell: the lattice vectors as rows, Å, ``(3, 3)``, or ``(N, 3, 3)`` where they differ; free space if
+            not given.
         options: of `fit`; a batch counts atoms.
 
     Returns:
-        The force field, and the losses in units of the force scale squared.
+        The force field, in `cell`, and the losses in units of the force scale squared.
 
     Raises:
         ValueError: if shapes do not fit, or the layer has trainable weights.
     """
+    descriptors, scale = _descriptors_and_scale(layer, positions, forces, cell)
+    scales = _or_one(descriptors.square().mean(dim=(0, 1, 2)).sqrt())
+    inputs = (descriptors / scales).to(network.dtype).flatten(0, 1)
+    targets = (forces / scale).to(network.dtype).flatten(0, 1).unsqueeze(-1)
+    field = GraphForceField(layer, network, scales, scale, cell)
+    return field, fit(network, inputs, targets, **options)
+
+
+def fit_energy_force_field(
+    layer: CombinedGraphLayer,
+    network: ScalarFeatureENN,
+    positions: Tensor,
+    forces: Tensor,
+    *,
+    cell: Tensor | None = None,
+    **options,
+) -> tuple[EnergyForceField, list[float]]:
+    """Train `network` on forces that are slopes of its energy, each configuration a sample.
+
+    The scales are root mean squares of the vectors, and means and standard deviations of the scalars. The
+    network computes in its own dtype. Arguments, results and errors are those of `fit_graph_force_field`, but
+    a batch counts configurations, 4 if `batch_size` is not given.
+    """
+    descriptors, scale = _descriptors_and_scale(layer, positions, forces, cell)
+    vectors, scalars = descriptors.flatten(0, 1).split((3, 1), dim=1)
+    scales = torch.stack((vectors.square().mean(dim=(0, 1)).sqrt(), scalars.std(dim=(0, 1))))
+    field = EnergyForceField(layer, network, scalars.mean(dim=(0, 1)), _or_one(scales), scale, cell)
+    cells = None if cell is None else cell.to(network.dtype).expand(len(positions), 3, 3)
+
+    class Forces(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, rows: Tensor) -> Tensor:
+            here = field if cells is None else field.in_cell(cells[rows])
+            # The graph of the gradient is what the weights are trained by.
+            return here.forces(positions[rows].to(network.dtype).requires_grad_()) / scale
+
+    targets = (forces / scale).to(network.dtype)
+    return field, fit(Forces(), torch.arange(len(positions)), targets, **{"batch_size": 4, **options})
+
+
+def _descriptors_and_scale(
+    layer: VectorGraphLayer | CombinedGraphLayer, positions: Tensor, forces: Tensor, cell: Tensor | None
+) -> tuple[Tensor, float]:
+    """The descriptors of all configurations, and the root mean square of the components of the forces."""
     check_positions(positions)
     if positions.shape != forces.shape:
         raise ValueError(f"forces: got shape {tuple(forces.shape)}, wanted {tuple(positions.shape)}")
     if any(p.requires_grad for p in layer.parameters()):
         raise ValueError("layer: got trainable weights, wanted the Kronecker delta of Eq. 34")
-    descriptors = torch.cat([layer(part) for part in positions.split(1000)])
-    scales = descriptors.square().mean(dim=(0, 1, 2)).sqrt()
-    # A descriptor that no configuration reaches stays zero, whatever divides it.
-    scales = torch.where(scales > 0, scales, 1.0)
-    field = GraphForceField(layer, network, scales, forces.square().mean().sqrt().item())
-    inputs = (descriptors / scales).to(network.dtype).flatten(0, 1)
-    targets = (forces / field.force_scale).to(network.dtype).flatten(0, 1).unsqueeze(-1)
-    return field, fit(network, inputs, targets, **options)
+    if cell is None:
+        descriptors = torch.cat([layer(part) for part in positions.split(1000)])
+    else:
+        descriptors = layer(neighbours(positions, layer.radial.cutoff, cell))
+    return descriptors, forces.square().mean().sqrt().item()
+
+
+def _or_one(scales: Tensor) -> Tensor:
+    """A descriptor that no configuration reaches stays zero, whatever divides it."""
+    return torch.where(scales > 0, scales, 1.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from enn_lib.argon import ARGON, Scales, sample_positions, smallest_distance
-from enn_lib.force_field import gradients_as_of, wants_gradient
+from enn_lib.force_field import gradients_as_of, minus_gradient
 from enn_lib.graph import GaussianRadial
 from enn_lib.network import ENN
 
@@ -162,11 +162,7 @@ class PairSystem:
             ValueError: as `energy` does.
         """
         _check(positions, self.n_atoms, self.n)  # an integer could not carry a gradient
-        is_wanted = wants_gradient(positions)
-        with torch.enable_grad():
-            x = positions if is_wanted else positions.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=is_wanted)
-        return -gradient
+        return minus_gradient(self.energy, positions)
 
 
 class PairNetwork:

@@ -28,7 +28,7 @@ def test_every_part_of_a_package_is_in_the_order_of_its_parts(package):
 def test_the_library_is_small():
     files = [path for path in (ROOT / "enn_lib").rglob("*.py") if "__pycache__" not in path.parts]
     assert len(files) <= 22
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 3750
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 4000
     assert {path.name for path in (ROOT / "enn_lib" / "runs").iterdir()} == {"reference", "softened"}
 
 
