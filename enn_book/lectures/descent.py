@@ -113,6 +113,6 @@ def plot_relaxations(relaxations: Mapping[str, Relaxation], minimum: float) -> F
     # The published energies end at the sixth decimal.
     top.axhline(1e-6, label="last digit of the published energy", **REMARK)
     top.set(yscale="log", ylim=(1e-8, None), ylabel=r"$U - U_\mathrm{min}$ ($\epsilon$)")
-    top.legend(fontsize="small")
-    bottom.set(yscale="log", xlabel="step", ylabel=r"$\Delta t$")
+    top.legend()
+    bottom.set(xlabel="step", ylabel=r"$\Delta t$")
     return figure
