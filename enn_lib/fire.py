@@ -31,8 +31,8 @@ class FIRE(torch.optim.Optimizer):
     - ``"appendix"``: as printed. The positions move with the old velocity, which makes Step 4 the
       explicit Euler method.
     - ``"semi_implicit"``: Step 4 updates v first and moves x with the new v (before Step 6 mixes it).
-    - ``"ase"``: the order of ASE's ``FIRE``, which is also that of the 2006 authors' code: P, mixing
-      and the time step come first, with v as the last step left it; then v, then x. N is compared
+    - ``"ase"``: the order of ASE's ``FIRE``: P, mixing and the time step come first, with v as the
+      last step left it; then v, then x. N is compared
       before it is raised, and no adaptation happens in the very first step. ASE also cuts a step
       longer than ``maxstep``; we do not.
     - ``"fire2"``: FIRE 2.0 (Guénolé et al. 2020), as ASE's ``FIRE2``: P, the time step and alpha first; a
