@@ -232,7 +232,7 @@ def assert_equivariant(
     Raises:
         AssertionError: with the measured error, the tolerance and the seed of the group's member.
         ValueError: if an argument is not as described.
-        TypeError: if a dtype has no tolerance, or an output that the group acts on has another than the input.
+        TypeError: if a dtype has no tolerance, or an output that the group acts on is of another dtype.
     """
     if n_operators < 1:
         raise ValueError(f"n_operators: got {n_operators}, wanted at least 1")

@@ -7,7 +7,9 @@ import torch
 
 from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
-from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, force_errors, predict
+from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, evaluate, force_errors, predict, rmsd
+from enn_lib.permutation import PermutationAverage
+from enn_lib.runs import load_run
 
 WRONG = LennardJones(1.1 * ARGON.epsilon, ARGON.r0)
 """Forces ten percent too large."""
@@ -65,6 +67,23 @@ def test_the_squares_of_the_bins_add_up_to_the_square_of_the_whole(test_part, er
     assert (total / len(test_part)) ** 0.5 == pytest.approx(errors["rmsd_component"])
 
 
+def test_the_rmsd_alone_is_that_of_a_component(test_part, errors):
+    assert rmsd(WRONG, test_part) == errors["rmsd_component"]
+
+
+def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples_of_dynamics(small_run):
+    run = load_run(small_run)
+    data, metrics = generate_data(200), evaluate(run, steps=(1, 3))
+    assert (metrics["iteration"], metrics["n_test"]) == (30, 40)
+    fields = {"network": run.force_field, "s4_average": PermutationAverage(run.force_field)}
+    assert list(metrics["test"]) == list(metrics["dynamics"]) == list(fields)
+    for name, field in fields.items():
+        assert metrics["test"][name] == force_errors(predict(field, data.test.positions), data.test)
+        assert metrics["dynamics"][name] == dynamics_errors(field, steps=(1, 3), n_samples=10, seed=0)
+    predicted = predict(run.force_field, data.validation.positions)
+    assert metrics["validation"] == {"network": force_errors(predicted, data.validation)}
+
+
 def test_a_bin_without_configurations_has_no_error(test_part):
     far = Configurations(10 * test_part.positions, test_part.forces)
     errors = force_errors(test_part.forces, far)
@@ -78,7 +97,7 @@ def test_predicting_in_chunks_is_predicting_at_once(test_part):
 
 
 def test_forces_of_another_shape_are_refused(test_part):
-    with pytest.raises(ValueError, match=r"predicted: got shape \(399, 4, 3\), wanted \(400, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"^predicted: got shape \(399, 4, 3\), wanted \(400, 4, 3\)$"):
         force_errors(test_part.forces[1:], test_part)
 
 

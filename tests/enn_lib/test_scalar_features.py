@@ -271,7 +271,9 @@ def test_shapes_and_dtypes_are_checked():
         net(scalars, scalars)
     with pytest.raises(ValueError, match=r"scalars: got shape \(7, 3, 6\), wanted \(..., 2, 6\)"):
         net(vectors, vectors)
-    with pytest.raises(TypeError, match=r"scalars: got torch.float64, wanted torch.float32"):
+    with pytest.raises(ValueError, match=r"^vectors: got shape \(7, 3, 4\), wanted \(..., 3, 6\)$"):
+        net(vectors[..., :4], scalars)
+    with pytest.raises(TypeError, match=r"^scalars: got torch.float64, wanted torch.float32, the dtype of"):
         net(vectors, scalars.double())
 
 
@@ -282,11 +284,11 @@ def test_shapes_and_dtypes_are_checked():
         ({"m": -1}, "m: got -1, wanted a number of features of at least 0"),
         ({"scalar_bias": "none"}, "scalar_bias: got 'none', wanted one of 'ones', 'single', 'separate'"),
         ({"widths": (6,)}, r"widths: got \[6\], wanted at least an input and an output"),
-        ({"widths": (6, 0)}, "got 6, 0, wanted positive numbers"),
+        ({"widths": (6, 0)}, "in_vectors, out_vectors: got 6, 0, wanted positive numbers"),
     ],
 )
 def test_senseless_arguments_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         ScalarFeatureENN(**{"widths": (6, 5, 4), "n": 3, "m": 2, **options})
 
 
