@@ -7,7 +7,15 @@ import torch
 
 from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
-from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, evaluate, force_errors, predict, rmsd
+from enn_lib.evaluation import (
+    DISTANCE_EDGES,
+    dynamics_errors,
+    evaluate,
+    force_errors,
+    force_fields,
+    predict,
+    rmsd,
+)
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run
 
@@ -69,6 +77,14 @@ def test_the_squares_of_the_bins_add_up_to_the_square_of_the_whole(test_part, er
 
 def test_the_rmsd_alone_is_that_of_a_component(test_part, errors):
     assert rmsd(WRONG, test_part) == errors["rmsd_component"]
+
+
+def test_a_run_has_two_force_fields_with_the_names_that_figures_show(small_run):
+    run = load_run(small_run)
+    alone, average = force_fields(run).items()
+    assert alone == ("network", run.force_field)
+    assert average[0] == "S4 average"
+    assert average[1].force_field is run.force_field
 
 
 def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples_of_dynamics(small_run):

@@ -249,6 +249,20 @@ def test_the_settings_of_fire_reach_it(small_config):
     assert (group["dt"], group["lr"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
 
 
+@pytest.mark.parametrize("name", ["Adam", "Muon", "SOAP"])
+def test_the_other_optimisers_have_the_rate_of_the_configuration_and_no_decay(small_config, name):
+    optimiser = make_trainer(configure(small_config, name.lower()), learning_rate=0.03).optimiser
+    assert type(optimiser).__name__ == name
+    assert (optimiser.param_groups[0]["lr"], optimiser.param_groups[0]["weight_decay"]) == (0.03, 0)
+
+
+@pytest.mark.parametrize(("n_train", "expected"), [(None, 120), (7, 7)])
+def test_sixty_percent_train_unless_fewer_are_wanted(small_config, n_train, expected):
+    config = replace(small_config, n_train=n_train)
+    assert config.training_size == expected
+    assert make_trainer(config, batch_size=5).batches_per_epoch == expected // 5
+
+
 def test_the_network_is_that_of_the_configuration(small_config):
     changes = {"a": 0.7, "softening": 0.2, "output_activation": "softsign", "dtype": "float64"}
     network = make_trainer(small_config, **changes).network
@@ -259,7 +273,10 @@ def test_the_network_is_that_of_the_configuration(small_config):
 
 def test_without_its_package_soap_is_refused(small_config, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    with pytest.raises(ValueError, match=r"optimiser: got 'soap', wanted its package, pip install"):
+    said = (
+        r"optimiser: got 'soap', wanted its package, pip install 'enn-lib\[soap\]' \(.*pytorch_optimizer.*\)"
+    )
+    with pytest.raises(ValueError, match=f"^{said}$"):
         make_trainer(small_config, optimiser="soap")
 
 
@@ -597,7 +614,10 @@ def test_a_value_of_a_wrong_kind_is_named(name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rate": 0.1}, "config: got unknown key rate; wanted some of .* learning_rate"),
+        (
+            {"rate": 0.1},
+            f"config: got unknown key rate; wanted some of {', '.join(f.name for f in fields(Config))}$",
+        ),
         ({"optimiser": "sgd"}, "optimiser: got 'sgd', wanted 'fire', 'adam', 'muon' or 'soap'"),
         ({"dtype": "float16"}, "dtype: got 'float16', wanted 'float32' or 'float64'"),
         ({"iterations": 0}, "iterations: got 0, wanted greater than 0"),
@@ -615,8 +635,14 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"n_train": 0}, "n_train: got 0, wanted greater than 0 or null"),
         ({"batch_size": 0}, "batch_size: got 0, wanted greater than 0 or null"),
         ({"softening": -1.0}, r"softening: got -1\.0, wanted greater than or equal to 0"),
-        ({"iterations": "x", "a": "y"}, "a: got 'y', .*; iterations: got 'x', wanted a valid integer"),
-        ({"optimiser": "fire"}, "batch_size: got 500, wanted null with FIRE"),
+        (
+            {"iterations": "x", "a": "y"},
+            "a: got 'y', wanted a valid number; iterations: got 'x', wanted a valid integer$",
+        ),
+        (
+            {"optimiser": "fire"},
+            "batch_size: got 500, wanted null with FIRE, which needs the whole batch$",
+        ),
         (
             {"batch_size": None, "sampling_power": 4.0},
             "sampling_power: got 4, wanted 0 with the whole batch, all of it",
@@ -635,5 +661,5 @@ def test_null_is_allowed_where_it_means_all():
 
 @pytest.mark.parametrize(("name", "largest"), [("n_train", "120"), ("batch_size", "n_train = 120")])
 def test_a_setting_that_does_not_fit_the_data_is_named(small_config, name, largest):
-    with pytest.raises(ValueError, match=f"{name}: got 121, wanted 1 to {largest}"):
+    with pytest.raises(ValueError, match=f"^{name}: got 121, wanted 1 to {largest}$"):
         make_trainer(small_config, **{name: 121})
