@@ -75,6 +75,12 @@ def test_the_squares_of_the_bins_add_up_to_the_square_of_the_whole(test_part, er
     assert (total / len(test_part)) ** 0.5 == pytest.approx(errors["rmsd_component"])
 
 
+def test_a_distance_at_an_edge_belongs_to_the_bin_that_begins_there():
+    square = torch.tensor([[[0.0, 0, 0], [3, 0, 0], [3, 3, 0], [0, 3, 0]]], dtype=torch.float64)
+    counts = {b["from"]: b["n"] for b in force_errors(square, Configurations(square, square))["by_distance"]}
+    assert {low for low, n in counts.items() if n} == {3.0}
+
+
 def test_the_rmsd_alone_is_that_of_a_component(test_part, errors):
     assert rmsd(WRONG, test_part) == errors["rmsd_component"]
 
