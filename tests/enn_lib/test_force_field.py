@@ -188,6 +188,15 @@ def test_a_short_training_on_four_atoms_beats_predicting_zero_for_other_numbers(
     assert (field.forces(positions) - forces).square().mean() < 0.05 * forces.square().mean()
 
 
+def test_a_network_in_single_precision_gives_forces_in_that_of_the_positions():
+    low, high = (graph_field(dtype=dtype) for dtype in (torch.float32, torch.float64))
+    low.network.load_state_dict(high.network.state_dict())
+    positions = sample_positions(3, 1)
+    assert low.inputs(positions).dtype == torch.float32
+    assert low.forces(positions).dtype == torch.float64
+    torch.testing.assert_close(low.forces(positions), high.forces(positions), rtol=1e-4, atol=1e-5)
+
+
 def test_forces_on_atoms_out_of_reach_are_zero(small_field):
     field, _ = small_field
     positions = torch.tensor([[0.0, 0, 0], [9.01, 0, 0]], dtype=torch.float64)

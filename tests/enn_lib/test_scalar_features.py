@@ -292,6 +292,24 @@ def test_senseless_arguments_are_refused(options, message):
         ScalarFeatureENN(**{"widths": (6, 5, 4), "n": 3, "m": 2, **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n: got 0, wanted a positive dimension"),
+        ({"m": -1}, "m: got -1, wanted a number of features of at least 0"),
+    ],
+)
+def test_a_layer_refuses_what_a_network_does(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ScalarFeatureLinear(6, 4, **{"n": 3, "m": 1, **options})
+
+
+@pytest.mark.parametrize("scalar_bias", ["single", "separate"])
+def test_the_scalars_biases_start_at_zero_in_the_dtype_of_the_layer(scalar_bias):
+    layer = ScalarFeatureLinear(6, 4, n=1, m=2, scalar_bias=scalar_bias, dtype=torch.complex128)
+    assert layer.scalar_bias.equal(torch.zeros(1 + (scalar_bias == "separate"), 4, dtype=torch.complex128))
+
+
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(TypeError, match=r"dtype: got torch\.int32"):
         ScalarFeatureLinear(6, 4, n=3, m=1, dtype=torch.int32)
