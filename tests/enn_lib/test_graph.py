@@ -274,7 +274,7 @@ def test_one_node_alone_has_descriptors_zero(layer):
 def test_a_trainable_weight_starts_so_that_each_sum_over_beta_and_delta_has_variance_one(kind, dtype):
     layer = kind(radial(), 5000, node_features=2, dtype=dtype, generator=generator(1))
     terms = len(radial()) * 2
-    assert layer.weight.shape == (len(radial()), 2, 5000)
+    assert (layer.weight.shape, layer.weight.dtype) == ((len(radial()), 2, 5000), dtype)
     assert layer.weight.abs().square().mean().item() == pytest.approx(1 / terms, rel=0.05)
     assert layer.weight.equal(
         kind(radial(), 5000, node_features=2, dtype=dtype, generator=generator(1)).weight
@@ -289,6 +289,24 @@ def test_the_smallest_layer_has_one_value_of_one_node_feature_and_two_radial_fun
 def test_a_radial_function_of_width_infinity_is_the_cutoff_alone():
     r = torch.linspace(0, 7, 9, dtype=torch.float64)
     torch.testing.assert_close(GaussianRadial([0.0], [1.0], 6.0)(r).squeeze(-1), polynomial_cutoff(r, 6.0))
+
+
+def test_the_hyper_parameters_are_kept_in_double_precision_and_not_among_the_weights():
+    functions = GaussianRadial([0.1], [0.3], 0.5)
+    assert (functions.eta.tolist(), functions.centres.tolist()) == ([0.1], [0.3])
+    centres = GaussianRadial.geometric(4, 0.7, 5.0).centres
+    ratios = torch.full((3,), (5.0 / 0.7) ** 0.25, dtype=torch.float64)
+    torch.testing.assert_close(centres[1:] / centres[:-1], ratios, rtol=1e-14, atol=0)
+    assert VectorGraphLayer(radial()).state_dict() == {}
+    assert list(VectorGraphLayer(radial(), 2).state_dict()) == ["weight"]
+
+
+def test_the_cutoff_may_be_another_and_is_of_power_three_unless_it_is_said():
+    assert (
+        GaussianRadial.geometric(3, 1.0, 5.0, cutoff_function=cosine_cutoff).cutoff_function is cosine_cutoff
+    )
+    r = torch.linspace(0, 6, 9, dtype=torch.float64)
+    assert polynomial_cutoff(r, 5.0).equal(polynomial_cutoff(r, 5.0, power=3))
 
 
 def test_the_representation_shows_how_many_functions_and_where_they_end():
