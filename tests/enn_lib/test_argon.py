@@ -307,6 +307,11 @@ def test_any_number_of_atoms_can_be_drawn_in_any_dimension_and_none_are_close(n_
     assert min(torch.pdist(p).min() for p in positions) >= 2.8
 
 
+def test_forces_can_be_mapped_over_configurations_where_their_values_cannot_be_looked_at():
+    positions = sample_positions(5, 1)
+    torch.testing.assert_close(torch.vmap(ARGON.forces)(positions), ARGON.forces(positions))
+
+
 def test_distances_are_computed_on_the_device_of_the_positions():
     with OneDevice():
         assert smallest_distance(torch.zeros(4, 3, device="meta")).device.type == "meta"

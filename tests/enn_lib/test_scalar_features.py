@@ -264,6 +264,13 @@ def test_the_representation_shows_dimension_features_and_widths():
     assert "6 -> 5, softening=0.0, n=3, m=2" in repr(net)
 
 
+def test_one_set_of_vectors_may_meet_many_sets_of_scalars():
+    net = ScalarFeatureENN((6, 5, 4), 3, 2, dtype=torch.float64)
+    vectors, scalars = normal(3, 6), normal(7, 5, 2, 6)
+    together = net(vectors, scalars)
+    torch.testing.assert_close(together, net(vectors.expand(7, 5, 3, 6), scalars))
+
+
 def test_shapes_and_dtypes_are_checked():
     net = ScalarFeatureENN((6, 5, 4), 3, 2, dtype=torch.float32)
     vectors, scalars = torch.zeros(7, 3, 6), torch.zeros(7, 2, 6)

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from enn_lib.argon import ARGON, generate_data
 from enn_lib.distributed import Workers
 from enn_lib.fire import FIRE
-from enn_lib.settings import Config
+from enn_lib.settings import Config, build_network
 from enn_lib.storage import load_state, load_tensors, read_csv, save_state
 from enn_lib.training import (
     HISTORY_COLUMNS,
@@ -774,6 +774,7 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"learning_rate": float("nan")}, "learning_rate: got nan, wanted a finite number"),
         ({"batch_size": "all"}, "batch_size: got 'all', wanted a valid integer or null"),
         ({"widths": [6]}, r"widths: got \(6,\), wanted 6 relative vectors in and 4 forces out"),
+        ({"widths": [5, 5, 4]}, r"widths: got \(5, 5, 4\), wanted 6 relative vectors in and 4 forces out"),
         ({"widths": [6, 5, 3]}, r"widths: got \(6, 5, 3\), wanted 6 relative vectors in and 4 forces out"),
         ({"widths": [6, 2.5, 4]}, r"widths\[1\]: got 2\.5, wanted a valid integer"),
         ({"widths": 6}, "widths: got 6, wanted a valid list"),
@@ -798,6 +799,10 @@ def test_a_value_of_a_wrong_kind_is_named(name):
 def test_a_key_or_a_value_that_is_not_allowed_is_named_with_what_is(values, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         Config.from_dict(values)
+
+
+def test_a_network_of_one_layer_is_a_network():
+    assert build_network(Config(widths=(6, 4))).widths == (6, 4)
 
 
 def test_null_is_allowed_where_it_means_all():
