@@ -164,16 +164,13 @@ def test_a_function_that_shall_not_be_compiled_is_left_alone(monkeypatch):
 @pytest.mark.parametrize(
     ("system", "compiler"), [("linux", "g++"), ("darwin", "clang++"), ("win32", "cl"), ("freebsd14", "g++")]
 )
-def test_the_compiler_is_that_of_the_system_and_the_warning_points_at_the_caller(
-    system, compiler, monkeypatch, tmp_path
-):
+def test_the_compiler_is_that_of_the_system(system, compiler, monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("enn_lib.training.sys.platform", system)
     said = f"no C++ compiler {compiler} or no Python.h: training without torch.compile"
-    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$") as caught:
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
         assert compile_if_possible(math.sin) is math.sin
-    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="what can be executed is known by its name")
@@ -200,9 +197,8 @@ def test_only_what_the_compiler_itself_raises_is_worked_around(module, monkeypat
         with pytest.raises(error):
             call(1.0)
         return
-    with pytest.warns(UserWarning, match=r"^cannot compile: training without torch\.compile$") as caught:
+    with pytest.warns(UserWarning, match=r"^cannot compile: training without torch\.compile$"):
         assert call(1.0) == math.sin(1.0)
-    assert [warning.filename for warning in caught] == [__file__]
     assert call(2.0) == math.sin(2.0), "and now without a warning"
     assert compiled.call_count == 1
 
