@@ -257,7 +257,6 @@ def test_without_a_seed_the_velocities_are_those_of_seed_0():
 
 @pytest.mark.parametrize("progress", [False, True])
 def test_a_bar_counts_the_steps_where_one_is_wanted(progress, start, monkeypatch, capsys):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     simulate(ARGON, *start, 3, progress=progress)
     assert ("3/3" in capsys.readouterr().err) == progress

@@ -15,6 +15,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ import torch
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from enn_lib.argon import ARGON, generate_data
 from enn_lib.distributed import Workers
@@ -519,7 +521,7 @@ def test_the_time_is_up_after_so_many_minutes_and_no_later(small_config, folder,
 
 
 def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
     trainer = train(small_config, folder)
     last = capsys.readouterr().err.split("\r")[-1]
     assert "| 30/30 [" in last
