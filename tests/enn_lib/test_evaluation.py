@@ -1,5 +1,6 @@
 """What a force field is worth: errors on held-out configurations, and in dynamics."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,9 +16,11 @@ from enn_lib.evaluation import (
     force_fields,
     predict,
     rmsd,
+    write_metrics,
 )
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run
+from enn_lib.storage import read_json
 
 WRONG = LennardJones(1.1 * ARGON.epsilon, ARGON.r0)
 """Forces ten percent too large."""
@@ -95,7 +98,8 @@ def test_a_run_has_two_force_fields_with_the_names_that_figures_show(small_run):
 
 def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples_of_dynamics(small_run):
     run = load_run(small_run)
-    data, metrics = generate_data(200), evaluate(run, steps=(1, 3))
+    run = replace(run, config=replace(run.config, data_seed=7))
+    data, metrics = generate_data(200, seed=7), evaluate(run, steps=(1, 3))
     assert (metrics["iteration"], metrics["n_test"]) == (30, 40)
     fields = {"network": run.force_field, "s4_average": PermutationAverage(run.force_field)}
     assert list(metrics["test"]) == list(metrics["dynamics"]) == list(fields)
@@ -104,6 +108,12 @@ def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples
         assert metrics["dynamics"][name] == dynamics_errors(field, steps=(1, 3), n_samples=10, seed=0)
     predicted = predict(run.force_field, data.validation.positions)
     assert metrics["validation"] == {"network": force_errors(predicted, data.validation)}
+
+
+def test_what_was_measured_is_written_into_the_folder_of_the_run(small_run, tmp_path, monkeypatch):
+    run = replace(load_run(small_run), path=tmp_path)
+    monkeypatch.setattr("enn_lib.evaluation.evaluate", lambda run: {"measured": run.name})
+    assert write_metrics(run) == read_json(tmp_path / "metrics.json") == {"measured": tmp_path.name}
 
 
 def test_a_bin_without_configurations_has_no_error(test_part):
