@@ -20,6 +20,7 @@ from enn_lib.argon import (
     LennardJones,
     Scales,
     generate_data,
+    largest_distance,
     relative_vectors,
     sample_positions,
     smallest_distance,
@@ -317,7 +318,14 @@ def test_distances_are_computed_on_the_device_of_the_positions():
         assert smallest_distance(torch.zeros(4, 3, device="meta")).device.type == "meta"
 
 
-def test_the_smallest_distance_is_that_of_pdist():
+@pytest.mark.parametrize(
+    ("of_all", "of_one"),
+    [(smallest_distance, torch.min), (largest_distance, torch.max)],
+    ids=["smallest", "largest"],
+)
+def test_the_extreme_distances_of_many_configurations_or_one_are_those_of_pdist(of_all, of_one):
     positions = sample_positions(10, 1, n_atoms=5)
-    expected = torch.stack([torch.pdist(p).min() for p in positions])
-    torch.testing.assert_close(smallest_distance(positions), expected)
+    expected = torch.stack([of_one(torch.pdist(p)) for p in positions])
+    torch.testing.assert_close(of_all(positions), expected)
+    torch.testing.assert_close(of_all(positions.reshape(2, 5, 5, 3)), expected.reshape(2, 5))
+    torch.testing.assert_close(of_all(positions[3]), expected[3])
