@@ -186,6 +186,18 @@ def test_tensors_and_their_metadata_come_back_and_are_the_same_bytes_every_time(
     assert found[1] == metadata
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_the_header_of_tensors_begins_with_a_brace_and_leaves_them_aligned(length, tmp_path):
+    """What the format of safetensors asks for: spaces fill the header up, at its end."""
+    save_tensors(tmp_path / "file", {"x": torch.ones(3)}, {"a": "x" * length})
+    content = (tmp_path / "file").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    assert content[8:9] == b"{"
+    assert content[8 : 8 + size].rstrip(b" ").endswith(b"}")
+    assert size % 8 == 0
+    assert content[8 + size :] == torch.ones(3).numpy().tobytes()
+
+
 # Foreign and damaged files
 
 
