@@ -165,6 +165,8 @@ def _errors(function, inputs, element, group, action, output_action) -> list[tup
     for before, after, a in zip(
         plain, acted, _one_each(output_action, len(plain), "output_action"), strict=True
     ):
+        if a in ("columns", "rows") and group != "S" and before.dtype != element.dtype:
+            raise TypeError(f"function: got an output of {before.dtype}, wanted its input's {element.dtype}")
         expected = act(group, element, before.detach(), a)
         if after.shape != expected.shape:
             raise ValueError(
@@ -230,7 +232,7 @@ def assert_equivariant(
     Raises:
         AssertionError: with the measured error, the tolerance and the seed of the group's member.
         ValueError: if an argument is not as described.
-        TypeError: if a dtype has no tolerance.
+        TypeError: if a dtype has no tolerance, or an output that the group acts on is of another dtype.
     """
     if n_operators < 1:
         raise ValueError(f"n_operators: got {n_operators}, wanted at least 1")

@@ -134,7 +134,7 @@ def load_state(path: Path):
     content = io.BytesIO(path.read_bytes())  # so that what is raised below is of the content
     try:
         if ZipFile(content).testzip() is not None:
-            raise BadZipFile("a checksum is wrong")  # which torch does not look at
+            raise BadZipFile  # a checksum is wrong, which torch does not look at
         content.seek(0)
         return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no type of its own for a damaged file

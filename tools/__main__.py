@@ -65,6 +65,10 @@ COMMANDS = {
         "the library against 2,000 random inputs of every kind: settings, files, commands, positions",
         [[*PYTEST, "--hypothesis-profile=fuzz", "tests/enn_lib/test_fuzz.py"]],
     ),
+    "mutate": (
+        "change the library in thousands of small ways, which mypy or a test has to notice: mutate layers",
+        [["tools/mutate.py"]],
+    ),
     "check-book": (
         "look at the built book: pages, figures, links, live parts in Chromium",
         [BUILD, [*PYTEST, "--dist", "worksteal", *BUILT_BOOK]],
@@ -111,7 +115,8 @@ def main(arguments):
     if name not in COMMANDS:
         sys.exit(f"error: got {name!r}, wanted one of {', '.join(COMMANDS)}")
     if name == "clean":
-        shutil.rmtree(ROOT / "_build", ignore_errors=True)
+        for made in ("_build", "mutants"):
+            shutil.rmtree(ROOT / made, ignore_errors=True)
         return
     setup()
     programs = COMMANDS[name][1]

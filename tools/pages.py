@@ -29,7 +29,7 @@ ENVIRONMENT = {
 }
 """The surroundings in which a page is executed, here and in the tests."""
 
-NOT_OURS = (".venv", "_build", "__pycache__", "checkpoint", ".ipynb_checkpoints", ".hypothesis")
+NOT_OURS = (".venv", "_build", "mutants", "__pycache__", "checkpoint", ".ipynb_checkpoints", ".hypothesis")
 """Folders that using the project makes, beside those whose names end in ``cache`` or ``egg-info``."""
 
 

@@ -124,6 +124,16 @@ def test_the_general_gate_contains_the_others(activation, function, dtype):
     torch.testing.assert_close(Gate(function)(u), activation(u))
 
 
+@all_dtypes
+@pytest.mark.parametrize("activation", [VectorSoftsign(), Identity()], ids=["softsign", "identity"])
+def test_every_activation_is_a_real_gate_for_each_vector_times_the_vector(activation, dtype):
+    u = normal(5, 3, 4, dtype=dtype)
+    gate = activation.gate(u)
+    assert gate.shape == (5, 1, 4)
+    assert not gate.is_complex()
+    torch.testing.assert_close(activation(u), gate * u)
+
+
 def test_a_gate_may_learn_and_may_look_at_all_vectors():
     """f is a small network of the four lengths; x is invariant, so anything of it is."""
     gate = Gate(nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 4), nn.Sigmoid()).double())

@@ -20,6 +20,7 @@ from enn_lib.argon import (
     LennardJones,
     Scales,
     generate_data,
+    largest_distance,
     relative_vectors,
     sample_positions,
     smallest_distance,
@@ -132,6 +133,7 @@ def test_the_dtype_of_the_positions_is_kept(dtype):
     assert ARGON.energy(positions).dtype == ARGON.forces(positions).dtype == dtype
 
 
+NOT_FINITE = r"entries that are NaN or infinite, wanted finite ones \(Å\)"
 COINCIDENT = torch.stack([cluster(4), cluster(4)[[0, 1, 2, 1]], cluster(4)])
 
 
@@ -140,8 +142,8 @@ COINCIDENT = torch.stack([cluster(4), cluster(4)[[0, 1, 2, 1]], cluster(4)])
     ("positions", "message"),
     [
         (COINCIDENT, "atoms 1 and 3 coincide, wanted distinct positions"),
-        (torch.tensor([[0.0, 0, 0], [1, math.nan, 0]]), "got 1 entries that are NaN or infinite"),
-        (torch.tensor([[0.0, 0, 0], [1, math.inf, 0]]), "got 1 entries that are NaN or infinite"),
+        (torch.tensor([[0.0, 0, 0], [1, math.nan, 0]]), f"got 1 {NOT_FINITE}"),
+        (torch.tensor([[0.0, 0, math.nan], [1, math.inf, 0]]), f"got 2 {NOT_FINITE}"),
         (torch.ones(4, 2), r"got shape \(4, 2\), wanted \(..., atoms, 3\)"),
         (torch.ones(3), r"got shape \(3,\), wanted \(..., atoms, 3\)"),
         (torch.ones(3, 4), r"got shape \(3, 4\), wanted \(..., atoms, 3\)"),
@@ -151,7 +153,7 @@ COINCIDENT = torch.stack([cluster(4), cluster(4)[[0, 1, 2, 1]], cluster(4)])
 )
 def test_positions_that_are_none_are_refused(method, positions, message):
     error = ValueError if positions.is_floating_point() else TypeError
-    with pytest.raises(error, match=f"positions: {message}"):
+    with pytest.raises(error, match=f"^positions: {message}$"):
         method(positions)
 
 
@@ -267,7 +269,7 @@ def test_whoever_changes_the_data_changes_them_for_nobody_else():
 
 
 def test_too_few_configurations_to_split_are_refused():
-    with pytest.raises(ValueError, match="n_configurations: got 4, wanted at least 5"):
+    with pytest.raises(ValueError, match=r"^n_configurations: got 4, wanted at least 5, to split 60/20/20$"):
         generate_data(4)
 
 
@@ -275,18 +277,28 @@ def test_too_few_configurations_to_split_are_refused():
     ("options", "message"),
     [
         ({"n_configurations": 0}, "n_configurations: got 0, wanted at least 1"),
-        ({"sigma": 0.0}, "sigma, r_min: got 0.0, 2.8, wanted"),
-        ({"sigma": -3.0}, "sigma, r_min: got -3.0, 2.8, wanted"),
-        ({"sigma": math.nan}, "sigma, r_min: got nan, 2.8, wanted"),
-        ({"r_min": -1.0}, "sigma, r_min: got 3.0, -1.0, wanted"),
+        ({"sigma": 0.0}, "sigma, r_min: got 0.0, 2.8, wanted above 0 and at least 0 Å"),
+        ({"sigma": -3.0}, "sigma, r_min: got -3.0, 2.8, wanted above 0 and at least 0 Å"),
+        ({"sigma": math.nan}, "sigma, r_min: got nan, 2.8, wanted above 0 and at least 0 Å"),
+        ({"r_min": -1.0}, "sigma, r_min: got 3.0, -1.0, wanted above 0 and at least 0 Å"),
         ({"r_min": 100.0}, "r_min: got 100.0 Å, which rejects all of 10000 configurations"),
         ({"n": 0}, "n: got 0, wanted a positive dimension"),
         ({"n_atoms": 1}, "n_atoms: got 1, wanted at least 2"),
     ],
 )
 def test_positions_that_cannot_be_drawn_are_refused(options, message):
-    with pytest.raises(ValueError, match=f"^{message}"):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         sample_positions(**({"n_configurations": 5, "seed": 0} | options))
+
+
+def test_without_a_smallest_distance_nothing_is_rejected():
+    drawn = np.random.default_rng(3).normal(0.0, 0.5, (1, 2, 3))
+    assert np.array_equal(sample_positions(1, 3, sigma=0.5, r_min=0, n_atoms=2).numpy(), drawn)
+
+
+def test_five_configurations_can_be_split():
+    data = generate_data(5, seed=1)
+    assert (len(data.train), len(data.validation), len(data.test)) == (3, 1, 1)
 
 
 @pytest.mark.parametrize(("n_atoms", "n"), [(7, 3), (4, 1), (4, 2), (4, 4)])
@@ -296,12 +308,24 @@ def test_any_number_of_atoms_can_be_drawn_in_any_dimension_and_none_are_close(n_
     assert min(torch.pdist(p).min() for p in positions) >= 2.8
 
 
+def test_forces_can_be_mapped_over_configurations_where_their_values_cannot_be_looked_at():
+    positions = sample_positions(5, 1)
+    torch.testing.assert_close(torch.vmap(ARGON.forces)(positions), ARGON.forces(positions))
+
+
 def test_distances_are_computed_on_the_device_of_the_positions():
     with OneDevice():
         assert smallest_distance(torch.zeros(4, 3, device="meta")).device.type == "meta"
 
 
-def test_the_smallest_distance_is_that_of_pdist():
+@pytest.mark.parametrize(
+    ("of_all", "of_one"),
+    [(smallest_distance, torch.min), (largest_distance, torch.max)],
+    ids=["smallest", "largest"],
+)
+def test_the_extreme_distances_of_many_configurations_or_one_are_those_of_pdist(of_all, of_one):
     positions = sample_positions(10, 1, n_atoms=5)
-    expected = torch.stack([torch.pdist(p).min() for p in positions])
-    torch.testing.assert_close(smallest_distance(positions), expected)
+    expected = torch.stack([of_one(torch.pdist(p)) for p in positions])
+    torch.testing.assert_close(of_all(positions), expected)
+    torch.testing.assert_close(of_all(positions.reshape(2, 5, 5, 3)), expected.reshape(2, 5))
+    torch.testing.assert_close(of_all(positions[3]), expected[3])

@@ -1,5 +1,7 @@
 """The groups' actions, and the public check of equivariance: what it accepts, rejects, and says."""
 
+import re
+
 import pytest
 import torch
 from examples import biased_network, normal
@@ -39,11 +41,34 @@ def test_each_action_turns_products_into_compositions(group, action, dtype, n, s
     torch.testing.assert_close(once, twice, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
-@pytest.mark.parametrize(("group", "n"), [("O", 1), *((group, n) for group in "OS" for n in (2, 3, 5))])
-def test_two_consecutive_seeds_give_both_halves_of_the_orthogonal_group_and_of_the_permutations(group, n):
-    unit = torch.eye(n, dtype=torch.float64)
-    matrices = torch.stack([act(group, random_element(group, n, seed=s), unit) for s in range(4)])
-    assert torch.linalg.det(matrices).round().tolist() == [-1, 1, -1, 1]
+@pytest.mark.parametrize(
+    ("group", "n", "dtype"),
+    [
+        ("O", 1, torch.float64),
+        ("O", 3, torch.complex128),
+        ("U", 3, torch.float64),
+        *((group, n, torch.float64) for group in "OS" for n in (2, 3, 5)),
+    ],
+)
+def test_two_consecutive_seeds_give_both_halves_of_the_orthogonal_group_and_of_the_permutations(
+    group, n, dtype
+):
+    unit = torch.eye(n, dtype=dtype)
+    matrices = torch.stack(
+        [act(group, random_element(group, n, dtype=dtype, seed=s), unit) for s in range(4)]
+    )
+    assert torch.linalg.det(matrices).real.round().tolist() == [-1, 1, -1, 1]
+
+
+def test_the_only_permutation_of_one_vector_is_none():
+    assert [random_element("S", 1, seed=s).tolist() for s in range(2)] == [[0], [0]]
+
+
+@pytest.mark.parametrize("group", ["U", "O", "SO", "T"])
+@pytest.mark.parametrize("pair", [(torch.float32, torch.float64), (torch.complex64, torch.complex128)])
+def test_a_seed_stands_for_the_same_element_in_either_precision(group, pair):
+    low, high = (random_element(group, 3, dtype=dtype, seed=1) for dtype in pair)
+    assert low.equal(high.to(low.dtype))
 
 
 def test_a_permutation_moves_vector_i_to_place_element_i():
@@ -133,6 +158,20 @@ def test_the_message_gives_error_tolerance_and_a_seed_that_reproduces_the_error(
     assert "seed=6" in message
 
 
+def test_the_message_gives_what_to_type_to_have_the_element_again():
+    with pytest.raises(AssertionError) as caught:
+        assert_equivariant(torch.tanh, vectors(3, 2, torch.complex64), seed=6, tolerance=1e-3)
+    assert re.fullmatch(
+        r"not equivariant under U\(3\): relative error \S+, tolerance 0.001 \(torch.complex64\), for the "
+        r"random element with seed 6, random_element\('U', 3, dtype=torch.complex64, seed=6\)",
+        str(caught.value),
+    )
+
+
+def test_what_is_zero_everywhere_is_equivariant():
+    assert assert_equivariant(lambda x: 0 * x, vectors(3, 2)) == 0
+
+
 def test_an_output_that_is_not_a_number_fails():
     with pytest.raises(AssertionError, match="nan"):
         assert_equivariant(lambda x: x * float("nan"), vectors(3, 2), group="O")
@@ -143,6 +182,9 @@ def test_the_largest_error_is_returned():
     operators = [random_element("O", 3, seed=s) for s in range(4)]
     errors = [equivariance_error(torch.tanh, x, operator=operator, group="O") for operator in operators]
     assert assert_equivariant(torch.tanh, x, group="O", n_operators=4, tolerance=10) == max(errors)
+    assert assert_equivariant(torch.tanh, x, tolerance=max(errors[:3])) == max(errors[:3]), (
+        "of seeds 0, 1 and 2"
+    )
 
 
 def test_an_average_over_relabellings_is_caught_if_it_is_not_there():
@@ -157,22 +199,45 @@ def test_an_average_over_relabellings_is_caught_if_it_is_not_there():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"group": "E"}, "group: got 'E'"),
-        ({"action": "diagonal"}, "action: got 'diagonal'"),
-        ({"action": "invariant"}, "action: got 'invariant' for every input"),
-        ({"action": ("columns", "rows")}, "action: got 2"),
-        ({"n_operators": 0}, "n_operators: got 0"),
-        ({"n": 7}, r"x: got shape \(2, 3, 2\), wanted vectors of dimension 7"),
-        ({"action": lambda g, x: g @ x}, "n: got None"),
+        ({"group": "E"}, "group: got 'E', wanted 'U', 'O', 'SO', 'S' or 'T'"),
+        (
+            {"action": "diagonal"},
+            "action: got 'diagonal', wanted 'columns', 'rows', 'invariant' or a function",
+        ),
+        (
+            {"action": "invariant"},
+            "action: got 'invariant' for every input, wanted one that the group acts on",
+        ),
+        ({"action": ("columns", "rows")}, "action: got 2, wanted one, or one for each of 1 tensors"),
+        (
+            {"output_action": ("columns", "rows")},
+            "output_action: got 2, wanted one, or one for each of 1 tensors",
+        ),
+        ({"n_operators": 0}, "n_operators: got 0, wanted at least 1"),
+        ({"n": 7}, "x: got shape (2, 3, 2), wanted vectors of dimension 7 as columns"),
+        ({"n": 7, "group": "S", "action": "rows"}, "x: got shape (2, 3, 2), wanted 7 vectors as rows"),
+        (
+            {"action": lambda g, x: g @ x},
+            "n: got None, wanted the dimension of the vectors (for 'S' their number)",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         assert_equivariant(torch.tanh, vectors(3, 2), **arguments)
 
 
+def test_a_single_row_of_numbers_has_no_vectors():
+    with pytest.raises(ValueError, match="n: got None"):
+        assert_equivariant(torch.tanh, normal(3))
+    with pytest.raises(ValueError, match=r"x: got shape \(3,\), wanted vectors of dimension 3 as columns"):
+        act("O", torch.eye(3), torch.zeros(3))
+
+
 def test_an_output_whose_shape_depends_on_the_input_is_named():
-    with pytest.raises(ValueError, match="function: got an output of shape"):
+    shape = r"\(2, 3, \d\)"
+    said = f"function: got an output of shape {shape} after the action, wanted {shape}, the one without it"
+    with pytest.raises(ValueError, match=f"^{said}$"):
         assert_equivariant(lambda x: x[:, :, x[0, 0] > 0], vectors(3, 9), group="O")
 
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from enn_lib.__main__ import main
+from enn_lib.__main__ import main, parser
 from enn_lib.runs import load_run, shipped_runs
 
 WEIGHTS = "model.safetensors"
@@ -78,6 +78,39 @@ def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, mo
     assert [word for word in words if word not in out] == []
 
 
+def test_every_command_and_every_option_is_explained_in_a_few_words_and_every_command_in_sentences():
+    (commands,) = [action for action in parser()._actions if isinstance(action.choices, dict)]
+    options = [action for command in commands.choices.values() for action in command._actions]
+    for explained in (*options, *commands._choices_actions):
+        assert re.match(r"(a |a JSON |[a-z]{2})", explained.help), explained.dest
+        assert not explained.help.endswith(".")
+    for command in (parser(), *commands.choices.values()):
+        assert re.fullmatch(r"[A-Z][a-z ].*[a-z)](\.| \.\.\.)", command.description), command.prog
+    assert list(commands.choices) == ["train", "evaluate", "runs", "export"]
+
+
+@pytest.mark.parametrize("arguments", [["train", "--config", "x"], ["train", "--out", "x"]])
+def test_training_needs_a_configuration_and_a_folder(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    missing = {"--config": "--out", "--out": "--config"}[arguments[1]]
+    assert capsys.readouterr().err.endswith(f"error: the following arguments are required: {missing}\n")
+
+
+def test_the_device_is_found_out_unless_it_is_said():
+    def device(*options):
+        return parser().parse_args(["train", "--config", "x", "--out", "y", *options]).device
+
+    assert device() == "auto"
+    assert [device("--device", name) for name in ("auto", "cpu", "cuda")] == ["auto", "cpu", "cuda"]
+
+
+def test_without_a_command_one_is_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: command\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["fly"], ["train"], ["train", "--config", "x"], ["evaluate"], ["export"], ["export", "softened"]],
@@ -107,7 +140,7 @@ def test_train_then_evaluate_writes_the_metrics_it_prints(config_file, tmp_path,
     folder = tmp_path / "run"
     assert run("train", "--config", config_file, "--out", folder) == 0
     out = capsys.readouterr().out
-    assert "30 of 30 iterations" in out
+    assert re.match(rf"{re.escape(str(folder))}: 30 of 30 iterations in \d+ s\n", out)
     assert f"next: python -m enn_lib evaluate {folder}" in out
 
     assert run("evaluate", folder) == 0
@@ -131,7 +164,7 @@ def test_training_that_was_stopped_says_how_to_go_on_and_does(config_file, small
     assert run(*command, "--max-minutes", "0") == 0
     out = capsys.readouterr().out
     assert "1 of 30 iterations" in out
-    assert "the same command goes on from here" in out
+    assert out.splitlines()[-1] == "the same command goes on from here"
     assert run(*command) == 0
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (small_run / WEIGHTS).read_bytes()
 
@@ -192,12 +225,21 @@ def test_an_interrupt_is_one_line(monkeypatch, capsys):
 def test_runs_lists_each_shipped_run_with_its_errors(capsys):
     assert run("runs") == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split()[:4] == ["run", "optimiser", "iterations", "softening"]
-    assert [line.split()[0] for line in lines] == shipped_runs()
-    for line in lines:
-        shipped = load_run(line.split()[0])
-        assert shipped.config.optimiser in line
-        assert f"{shipped.metrics['test']['network']['rmsd_component']:.3g}" in line
+    assert header == (
+        "run             optimiser    iterations  softening  test RMSD (eV/Å), alone and over S4"
+    )
+    for name, line in zip(shipped_runs(), lines, strict=True):
+        shipped = load_run(name)
+        errors = [f"{error['rmsd_component']:.3g}" for error in shipped.metrics["test"].values()]
+        iterations, softening = max(shipped.history["iteration"]), shipped.config.softening
+        assert line.split() == [
+            name,
+            shipped.config.optimiser,
+            f"{iterations:.0f}",
+            f"{softening:g}",
+            *errors,
+        ]
+        assert line.endswith("  ".join(errors))
 
 
 def test_runs_says_of_a_run_without_metrics_that_it_was_not_evaluated(tiny, capsys):
@@ -226,7 +268,8 @@ def test_a_bad_configuration_is_refused_in_one_line(content, message, tmp_path, 
 
 
 def test_a_configuration_that_is_not_there_is_refused(tmp_path, capsys):
-    message = "--config: got 'referense', wanted a JSON file, a run folder, or one of"
+    message = "--config: got 'referense', wanted a JSON file, a run folder, or one of "
+    message += ", ".join(shipped_runs())
     assert_refused(capsys, message, "train", "--config", "referense", "--out", tmp_path / "run")
 
 

@@ -7,12 +7,20 @@ import sys
 from dataclasses import asdict, replace
 from itertools import chain
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from enn_lib.argon import generate_data
-from enn_lib.distributed import ALONE, Workers, choose_device, is_first_process, join
+from enn_lib.distributed import (
+    ALONE,
+    Workers,
+    choose_device,
+    is_first_process,
+    join,
+    started_by_torchrun,
+)
 from enn_lib.settings import build_network
 from enn_lib.storage import load_tensors, read_csv, read_json
 from enn_lib.training import Trainer, compile_if_possible, train
@@ -134,10 +142,91 @@ def test_one_process_alone_exchanges_nothing():
         assert workers == ALONE
 
 
+class TwoInTurn:
+    """Stands in for torch.distributed: two processes take turns, and the second hears what the first said."""
+
+    def __init__(self):
+        self.rank, self.said = 0, []
+
+    def all_reduce(self, message):
+        """As if the other had the same."""
+        message.mul_(2)
+
+    def broadcast(self, message, src):
+        assert src == 0
+        if self.rank == 0:
+            self.said.append(message.clone())
+        else:
+            message.copy_(self.said.pop(0))
+
+    def broadcast_object_list(self, objects, src, device):
+        assert (src, device) == (0, torch.device("cpu"))
+        if self.rank == 0:
+            self.said.append(list(objects))
+        else:
+            objects[:] = self.said.pop(0)
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """The workers of two processes, the second one's turn after the first one's."""
+    dist = TwoInTurn()
+    monkeypatch.setattr("enn_lib.distributed.dist", dist)
+
+    def take():
+        for dist.rank in range(2):
+            yield Workers(dist.rank, 2, 2)
+
+    return take
+
+
+def test_each_tensor_becomes_its_sum_over_two_processes(turns):
+    for workers in turns():
+        tensors = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor(5.0), torch.ones(3)]
+        workers.add_up(tensors)
+        assert [t.tolist() for t in tensors] == [[[2, 4], [6, 8]], 10, [2, 2, 2]]
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_second_of_two_processes_says_what_the_first_says(turns, answer):
+    assert [workers.first_says(answer == workers.is_first) for workers in turns()] == [answer, answer]
+
+
+def test_a_function_of_the_first_of_two_processes_is_called_once_and_its_result_is_in_both(turns):
+    calls = iter([{"a": 1}])
+    assert [workers.from_first(lambda: next(calls)) for workers in turns()] == [{"a": 1}] * 2
+
+
+def test_an_error_of_the_first_of_two_processes_is_raised_in_both(turns):
+    for workers in turns():
+        with pytest.raises(ZeroDivisionError):
+            workers.from_first(lambda: 1 / 0)
+
+
+def test_two_processes_meet_and_part_once_however_many_trainings_they_join(monkeypatch):
+    dist = Mock(get_rank=lambda: 1, get_world_size=lambda: 2)
+    dist.is_initialized.side_effect = [False, True]
+    monkeypatch.setattr("enn_lib.distributed.dist", dist)
+    be_the_second_of(2, monkeypatch)
+    with join("cpu") as workers, join("cpu") as inner:
+        assert workers == inner == Workers(1, 2, 2, torch.device("cpu"))
+        dist.destroy_process_group.assert_not_called()
+    dist.init_process_group.assert_called_once_with("gloo")
+    dist.destroy_process_group.assert_called_once_with()
+
+
 def be_the_second_of(size, monkeypatch):
     """What torchrun says to a process."""
     for name, value in (("WORLD_SIZE", size), ("LOCAL_RANK", 1), ("LOCAL_WORLD_SIZE", size), ("RANK", 1)):
         monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize("missing", ["WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "RANK"])
+def test_a_process_that_lacks_a_word_of_torchrun_s_is_alone(missing, monkeypatch):
+    be_the_second_of(2, monkeypatch)
+    assert started_by_torchrun()
+    monkeypatch.delenv(missing)
+    assert not started_by_torchrun()
 
 
 def test_only_the_first_process_speaks(monkeypatch):
@@ -159,7 +248,8 @@ def test_the_device_is_a_gpu_of_its_own_where_there_is_one(monkeypatch):
     assert choose_device() == torch.device("cuda", 1)
     assert choose_device("cpu") == torch.device("cpu")
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match="got 'auto' for process 2 of this machine, wanted a GPU for each"):
+    said = "device: got 'auto' for process 2 of this machine, wanted a GPU for each; there are 2"
+    with pytest.raises(ValueError, match=f"^{said}$"):
         choose_device()
 
 
@@ -167,9 +257,10 @@ def test_without_a_gpu_the_device_is_the_cpu_unless_a_gpu_is_wanted(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert choose_device() == torch.device("cpu")
-    with pytest.raises(ValueError, match="there are 0"):
+    said = "device: got 'cuda' for process 0 of this machine, wanted a GPU for each; there are 0"
+    with pytest.raises(ValueError, match=f"^{said}$"):
         choose_device("cuda")
-    with pytest.raises(ValueError, match="device: got 'tpu', wanted auto, cpu or cuda"):
+    with pytest.raises(ValueError, match=r"^device: got 'tpu', wanted auto, cpu or cuda$"):
         choose_device("tpu")
 
 

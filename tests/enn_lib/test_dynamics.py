@@ -79,8 +79,11 @@ def test_equal_masses_one_by_one_are_one_mass(start, trajectory):
 
 
 def test_masses_that_do_not_fit_are_refused(start):
-    with pytest.raises(ValueError, match=r"mass: got shape \(3,\), wanted \(4,\), one an atom"):
+    said = r"^mass: got shape \(3,\), wanted \(4,\), one an atom$"
+    with pytest.raises(ValueError, match=said):
         simulate(ARGON, *start, 1, mass=MASSES[:3])
+    with pytest.raises(ValueError, match=said):
+        thermal_velocities(1, mass=MASSES[:3])
 
 
 def test_a_step_is_equations_44_and_45_written_out(start):
@@ -242,6 +245,23 @@ def test_equal_masses_one_by_one_draw_the_velocities_of_one_mass():
     torch.testing.assert_close(thermal_velocities(5, mass=masses), thermal_velocities(5))
 
 
+def test_two_atoms_move_against_each_other():
+    one, other = thermal_velocities(1, 2)[0]
+    torch.testing.assert_close(one, -other)
+
+
+def test_without_a_seed_the_velocities_are_those_of_seed_0():
+    assert thermal_velocities(3).equal(thermal_velocities(3, seed=0))
+    assert paper_initial_conditions()[1].equal(thermal_velocities(10, seed=0, temperature=10.0))
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_bar_counts_the_steps_where_one_is_wanted(progress, start, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    simulate(ARGON, *start, 3, progress=progress)
+    assert ("3/3" in capsys.readouterr().err) == progress
+
+
 def test_at_zero_kelvin_nothing_moves():
     assert (thermal_velocities(2, temperature=0.0) == 0).all()
 
@@ -304,8 +324,9 @@ def test_the_displacement_is_the_deviation_from_atoms_that_stay_where_they_are(t
 def test_velocities_that_do_not_fit_and_a_sample_without_its_batch_dimension_are_refused(start):
     r, v = start
     for positions, velocities in ((r, v[:2]), (r, v.float()), (r, v[:, :3]), (r[0], v[0])):
-        got = re.escape(f"got {tuple(positions.shape)} torch.float64 and {tuple(velocities.shape)} ")
-        with pytest.raises(ValueError, match=rf"{got}.*, wanted \(samples, atoms, 3\) of one dtype"):
+        got = f"{tuple(positions.shape)} torch.float64 and {tuple(velocities.shape)} {velocities.dtype}"
+        said = f"positions, velocities: got {got}, wanted (samples, atoms, 3) of one dtype"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             simulate(ARGON, positions, velocities, 1)
 
 
@@ -313,7 +334,9 @@ def test_velocities_that_do_not_fit_and_a_sample_without_its_batch_dimension_are
 def test_a_start_that_is_not_finite_is_named(which, name, start):
     start = [x.clone() for x in start]
     start[which][0, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match=f"{name}: got 1 entries that are NaN or infinite"):
+    unit = ("Å", "Å/fs")[which]
+    said = f"{name}: got 1 entries that are NaN or infinite, wanted finite ones ({unit})"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         simulate(ARGON, *start, 1)
 
 
@@ -338,7 +361,10 @@ def test_coincident_atoms_are_named(start):
     ],
 )
 def test_a_number_out_of_its_range_is_named(options, start):
-    with pytest.raises(ValueError, match=r"steps, every, dt, mass: got .*, wanted at least 0"):
+    given = {"steps": 1, "every": 1, "dt": 1.0, "mass": ARGON_MASS} | options
+    got = ", ".join(str(given[name]) for name in ("steps", "every", "dt", "mass"))
+    said = f"steps, every, dt, mass: got {got}, wanted at least 0, at least 1, finite, and positive"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         simulate(ARGON, *start, **({"steps": 1} | options))
 
 
@@ -347,12 +373,18 @@ def test_a_number_out_of_its_range_is_named(options, start):
     [{"n_samples": 0}, {"n_atoms": 1}, {"temperature": -1.0}, {"temperature": float("nan")}, {"mass": 0.0}],
 )
 def test_velocities_that_cannot_be_drawn_are_refused(options):
-    with pytest.raises(ValueError, match=r"n_samples, n_atoms, temperature, mass: got .*, wanted at least 1"):
+    given = {"n_samples": 1, "n_atoms": 4, "temperature": 10.0, "mass": ARGON_MASS} | options
+    got = ", ".join(map(str, given.values()))
+    said = (
+        f"n_samples, n_atoms, temperature, mass: got {got}, "
+        "wanted at least 1, at least 2, at least 0 K, and positive"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         thermal_velocities(**({"n_samples": 1} | options))
 
 
 def test_trajectories_of_different_length_are_refused(trajectory, start):
-    said = r"predicted: got positions \(1, 3, 4, 3\), wanted \(401, 3, 4, 3\)"
+    said = r"^predicted: got positions \(1, 3, 4, 3\), wanted \(401, 3, 4, 3\), those it is compared with$"
     for deviation in (rmsd_positions, rmsd_energy):
         with pytest.raises(ValueError, match=said):
             deviation(trajectory, simulate(ARGON, *start, 0))

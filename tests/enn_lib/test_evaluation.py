@@ -1,5 +1,6 @@
 """What a force field is worth: errors on held-out configurations, and in dynamics."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,19 @@ import torch
 
 from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
-from enn_lib.evaluation import DISTANCE_EDGES, dynamics_errors, force_errors, predict
+from enn_lib.evaluation import (
+    DISTANCE_EDGES,
+    dynamics_errors,
+    evaluate,
+    force_errors,
+    force_fields,
+    predict,
+    rmsd,
+    write_metrics,
+)
+from enn_lib.permutation import PermutationAverage
+from enn_lib.runs import load_run
+from enn_lib.storage import read_json
 
 WRONG = LennardJones(1.1 * ARGON.epsilon, ARGON.r0)
 """Forces ten percent too large."""
@@ -65,6 +78,44 @@ def test_the_squares_of_the_bins_add_up_to_the_square_of_the_whole(test_part, er
     assert (total / len(test_part)) ** 0.5 == pytest.approx(errors["rmsd_component"])
 
 
+def test_a_distance_at_an_edge_belongs_to_the_bin_that_begins_there():
+    square = torch.tensor([[[0.0, 0, 0], [3, 0, 0], [3, 3, 0], [0, 3, 0]]], dtype=torch.float64)
+    counts = {b["from"]: b["n"] for b in force_errors(square, Configurations(square, square))["by_distance"]}
+    assert {low for low, n in counts.items() if n} == {3.0}
+
+
+def test_the_rmsd_alone_is_that_of_a_component(test_part, errors):
+    assert rmsd(WRONG, test_part) == errors["rmsd_component"]
+
+
+def test_a_run_has_two_force_fields_with_the_names_that_figures_show(small_run):
+    run = load_run(small_run)
+    alone, average = force_fields(run).items()
+    assert alone == ("network", run.force_field)
+    assert average[0] == "S4 average"
+    assert average[1].force_field is run.force_field
+
+
+def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples_of_dynamics(small_run):
+    run = load_run(small_run)
+    run = replace(run, config=replace(run.config, data_seed=7))
+    data, metrics = generate_data(200, seed=7), evaluate(run, steps=(1, 3))
+    assert (metrics["iteration"], metrics["n_test"]) == (30, 40)
+    fields = {"network": run.force_field, "s4_average": PermutationAverage(run.force_field)}
+    assert list(metrics["test"]) == list(metrics["dynamics"]) == list(fields)
+    for name, field in fields.items():
+        assert metrics["test"][name] == force_errors(predict(field, data.test.positions), data.test)
+        assert metrics["dynamics"][name] == dynamics_errors(field, steps=(1, 3), n_samples=10, seed=0)
+    predicted = predict(run.force_field, data.validation.positions)
+    assert metrics["validation"] == {"network": force_errors(predicted, data.validation)}
+
+
+def test_what_was_measured_is_written_into_the_folder_of_the_run(small_run, tmp_path, monkeypatch):
+    run = replace(load_run(small_run), path=tmp_path)
+    monkeypatch.setattr("enn_lib.evaluation.evaluate", lambda run: {"measured": run.name})
+    assert write_metrics(run) == read_json(tmp_path / "metrics.json") == {"measured": tmp_path.name}
+
+
 def test_a_bin_without_configurations_has_no_error(test_part):
     far = Configurations(10 * test_part.positions, test_part.forces)
     errors = force_errors(test_part.forces, far)
@@ -78,7 +129,7 @@ def test_predicting_in_chunks_is_predicting_at_once(test_part):
 
 
 def test_forces_of_another_shape_are_refused(test_part):
-    with pytest.raises(ValueError, match=r"predicted: got shape \(399, 4, 3\), wanted \(400, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"^predicted: got shape \(399, 4, 3\), wanted \(400, 4, 3\)$"):
         force_errors(test_part.forces[1:], test_part)
 
 

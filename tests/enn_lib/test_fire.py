@@ -229,7 +229,8 @@ def test_the_later_versions_evaluate_twice_where_they_stop(order):
 def test_the_later_versions_ask_for_a_closure(order):
     _, optimizer, closure = start(order=order)
     closure()
-    with pytest.raises(TypeError, match=f"closure: got None, wanted a function, as order = '{order}'"):
+    said = f"closure: got None, wanted a function, as order = '{order}' evaluates again"
+    with pytest.raises(TypeError, match=f"^{said}$"):
         optimizer.step()
 
 
@@ -340,38 +341,65 @@ def test_the_power_is_logged():
     assert optimizer.param_groups[0]["power"] == pytest.approx(F @ F * SETTINGS["dt"] / SETTINGS["mass"])
 
 
+@every_order
+def test_at_the_ends_of_its_ranges_a_setting_is_taken(order):
+    settings = {"dt": 0.01, "dt_max": 0.01, "dt_min": 0.01, "n_min": 0, "f_inc": 1.0, "f_alpha": 1.0}
+    for alpha in (0.0, 1.0):
+        _, optimizer, closure = start(order=order, alpha_start=alpha, **settings)
+        optimizer.step(closure)
+        assert optimizer.param_groups[0]["dt"] == 0.01
+
+
+@pytest.mark.parametrize("order", ["appendix", "semi_implicit"])
+def test_a_power_of_zero_is_a_stop(order):
+    """Step 8 says P <= 0, and Step 7 P > 0."""
+    optimizer, closure = descent(
+        lambda x: x.square().sum(),
+        torch.nn.Parameter(torch.zeros(3)),
+        dt=0.5,
+        dt_max=1.0,
+        n_min=0,
+        order=order,
+    )
+    optimizer.step(closure)
+    group = optimizer.param_groups[0]
+    assert (group["power"], group["dt"], group["n_positive"]) == (0, 0.25, 0)
+
+
 OUT_OF_RANGE = {
-    "dt": (0.0, -0.001, float("nan")),
-    "dt_max": (0.0001,),
-    "dt_min": (0.0, 0.002),
-    "mass": (0.0, float("nan")),
-    "n_min": (-1,),
-    "f_inc": (0.9,),
-    "f_dec": (0.0, 1.0),
-    "alpha_start": (-0.1, 1.1),
-    "f_alpha": (0.0, 1.1),
-    "order": ("bitzek",),
+    "dt": ("positive", 0.0, -0.001, float("nan")),
+    "dt_max": ("at least dt = 0.001", 0.0001),
+    "dt_min": ("positive and at most dt = 0.001", 0.0, 0.002),
+    "mass": ("positive", 0.0, float("nan")),
+    "n_min": ("at least 0", -1),
+    "f_inc": ("at least 1", 0.9),
+    "f_dec": ("between 0 and 1", 0.0, 1.0),
+    "alpha_start": ("from 0 to 1", -0.1, 1.1),
+    "f_alpha": ("above 0, at most 1", 0.0, 1.1),
+    "order": ("one of appendix, semi_implicit, ase, fire2, abc", "bitzek"),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
+    ("name", "wanted", "value"),
+    [(name, wanted, value) for name, (wanted, *values) in OUT_OF_RANGE.items() for value in values],
 )
-def test_a_setting_out_of_its_range_is_named(name, value):
-    with pytest.raises(ValueError, match=f"^{name}: got {value!r}, wanted a value that is"):
+def test_a_setting_out_of_its_range_is_named(name, wanted, value):
+    with pytest.raises(ValueError, match=f"^{name}: got {value!r}, wanted a value that is {wanted}$"):
         FIRE([torch.nn.Parameter(torch.zeros(1))], **{name: value})
 
 
 def test_two_groups_of_parameters_are_refused():
     """dt, alpha, N and P are one for all."""
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
-    with pytest.raises(ValueError, match="params: got a second group, wanted one"):
+    said = "^params: got a second group, wanted one, as dt, alpha, N and P are one for all$"
+    with pytest.raises(ValueError, match=said):
         FIRE(groups)
     optimizer = FIRE(groups[0]["params"])
-    with pytest.raises(ValueError, match="params: got a second group, wanted one"):
+    with pytest.raises(ValueError, match=said):
         optimizer.add_param_group(groups[1])
 
 
 def test_complex_parameters_are_refused():
-    with pytest.raises(TypeError, match=r"params: got torch\.complex64, wanted real parameters"):
+    with pytest.raises(TypeError, match=r"^params: got torch\.complex64, wanted real parameters$"):
         FIRE([torch.nn.Parameter(torch.zeros(1, dtype=torch.complex64))])

@@ -1,12 +1,14 @@
 """Short trainings of any model, and of a force field for any number of atoms."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
 from examples import generator, normal
 
 from enn_lib.argon import ARGON, sample_positions
+from enn_lib.force_field import GraphForceField
 from enn_lib.graph import GaussianRadial, VectorGraphLayer
 from enn_lib.layers import EquivariantLinear
 from enn_lib.network import ENN
@@ -77,18 +79,42 @@ def test_the_learning_rate_goes_down_to_zero_along_a_cosine():
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 10)) for k in range(10)])
 
 
-def test_bad_arguments_are_named():
-    layer, x = EquivariantLinear(1, 1), torch.ones(4, 3, 1)
-    with pytest.raises(ValueError, match="inputs, targets: got 4 and 3"):
-        fit(layer, x, x[:3], steps=1)
-    with pytest.raises(ValueError, match="steps, batch_size: got 0, 250"):
-        fit(layer, x, x, steps=0)
+def test_by_default_batches_of_250_start_at_a_rate_of_a_hundredth_in_the_order_of_seed_0():
+    x = normal(600, 3, 2, dtype=torch.float32)
+    losses = [
+        fit(ENN((2, 4, 1), generator=generator()), x, x[..., :1], steps=5, **options)
+        for options in ({}, {"batch_size": 250, "learning_rate": 0.01, "seed": 0})
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_one_step_with_one_sample_is_a_training():
+    assert len(fit(EquivariantLinear(2, 1), X[:1], X[:1, :, :1], steps=1, batch_size=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "said"),
+    [
+        (3, {}, "inputs, targets: got 4 and 3, wanted as many, at least 1"),
+        (4, {"steps": 0}, "steps, batch_size: got 0, 250, wanted positive numbers"),
+        (4, {"batch_size": 0}, "steps, batch_size: got 1, 0, wanted positive numbers"),
+    ],
+)
+def test_bad_arguments_are_named(targets, options, said):
+    x = torch.ones(4, 3, 1)
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        fit(EquivariantLinear(1, 1), x, x[:targets], **({"steps": 1} | options))
+
+
+def test_no_data_are_named():
+    with pytest.raises(ValueError, match=r"^inputs, targets: got 0 and 0, wanted as many, at least 1$"):
+        fit(EquivariantLinear(2, 1), X[:0], X[:0, :, :1], steps=1)
 
 
 def test_a_training_that_diverges_says_so():
     layer, x = EquivariantLinear(1, 1), torch.ones(4, 3, 1)
-    with pytest.raises(FloatingPointError, match="training diverged"):
-        fit(layer, x, torch.full_like(x, torch.inf), steps=2)
+    with pytest.raises(FloatingPointError, match=r"^the loss is inf after 1 steps: training diverged$"):
+        fit(layer, x, torch.full_like(x, torch.inf), steps=1)
 
 
 # A force field for any number of atoms
@@ -113,6 +139,15 @@ def test_the_scales_are_root_mean_squares_over_all_atoms_and_directions():
     assert field.force_scale == pytest.approx((FORCES**2).mean().item() ** 0.5)
 
 
+def test_the_loss_is_that_of_forces_and_descriptors_in_units_of_their_scales():
+    network = ENN((3, 1), dtype=torch.float64, generator=generator())
+    layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
+    before = deepcopy(network)
+    field, (loss,) = fit_graph_force_field(layer, network, POSITIONS, FORCES, steps=1)
+    predicted = GraphForceField(layer, before, field.descriptor_scales, field.force_scale).forces(POSITIONS)
+    assert loss == pytest.approx((predicted - FORCES).square().mean().item() / field.force_scale**2)
+
+
 def test_a_descriptor_that_no_data_reach_stays_zero():
     radial = GaussianRadial([1e6, 1.0, 1.0], [0.0, 3.0, 4.0], 9.0)
     field, losses = fit_argon(VectorGraphLayer(radial, dtype=torch.float64), steps=2)
@@ -121,7 +156,8 @@ def test_a_descriptor_that_no_data_reach_stays_zero():
 
 
 def test_forces_of_another_shape_and_trainable_descriptors_are_named():
-    with pytest.raises(ValueError, match="forces: got shape"):
+    with pytest.raises(ValueError, match=r"^forces: got shape \(2, 4, 3\), wanted \(20, 4, 3\)$"):
         fit_argon(VectorGraphLayer(RADIAL, dtype=torch.float64), POSITIONS[:2])
-    with pytest.raises(ValueError, match="layer: got trainable weights"):
+    said = r"^layer: got trainable weights, wanted the Kronecker delta of Eq. 34$"
+    with pytest.raises(ValueError, match=said):
         fit_argon(VectorGraphLayer(RADIAL, 3, dtype=torch.float64))

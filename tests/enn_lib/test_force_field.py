@@ -129,7 +129,7 @@ def test_no_gradients_are_kept(positions):
 @pytest.mark.parametrize("shape", [(5, 3), (4, 2), (3, 3), (4,)], ids=str)
 def test_anything_but_four_atoms_is_refused(field, shape):
     said = re.escape(f"positions: got shape {shape}, wanted (..., 4, 3)")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
         field.forces(torch.ones(shape))
 
 
@@ -138,14 +138,15 @@ def test_anything_but_four_atoms_is_refused(field, shape):
 def test_positions_that_are_not_finite_are_refused(field, bad, positions):
     broken = positions.clone()
     broken[0, 1, 2] = bad
-    with pytest.raises(ValueError, match="positions: got 1 entries that are NaN or infinite"):
+    said = r"positions: got 1 entries that are NaN or infinite, wanted finite ones \(Å\)"
+    with pytest.raises(ValueError, match=f"^{said}$"):
         field.forces(broken)
 
 
 @pytest.mark.parametrize(("widths", "n"), [((5, 4), 3), ((6, 5), 3), ((6, 4), 2)])
 def test_a_network_of_other_widths_or_another_dimension_is_refused(widths, n):
-    said = re.escape(f"network: got n = {n} and widths {widths}, wanted n = 3")
-    with pytest.raises(ValueError, match=said):
+    said = f"network: got n = {n} and widths {widths}, wanted n = 3, 6 relative vectors in and 4 forces out"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         NetworkForceField(ENN(widths, n), SCALES)
 
 
@@ -187,6 +188,15 @@ def test_a_short_training_on_four_atoms_beats_predicting_zero_for_other_numbers(
     assert (field.forces(positions) - forces).square().mean() < 0.05 * forces.square().mean()
 
 
+def test_a_network_in_single_precision_gives_forces_in_that_of_the_positions():
+    low, high = (graph_field(dtype=dtype) for dtype in (torch.float32, torch.float64))
+    low.network.load_state_dict(high.network.state_dict())
+    positions = sample_positions(3, 1)
+    assert low.inputs(positions).dtype == torch.float32
+    assert low.forces(positions).dtype == torch.float64
+    torch.testing.assert_close(low.forces(positions), high.forces(positions), rtol=1e-4, atol=1e-5)
+
+
 def test_forces_on_atoms_out_of_reach_are_zero(small_field):
     field, _ = small_field
     positions = torch.tensor([[0.0, 0, 0], [9.01, 0, 0]], dtype=torch.float64)
@@ -208,12 +218,12 @@ def test_softened_unit_vectors_keep_the_forces_continuous_at_the_cutoff_and_hard
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: graph_field((2, 1)), r"network, descriptor_scales: got widths \(2, 1\)"),
-        (lambda: graph_field((3, 2)), r"network, descriptor_scales: got widths \(3, 2\)"),
-        (lambda: graph_field(scales=2), r"network, descriptor_scales: .* shape \(2,\)"),
-        (lambda: graph_field().forces(torch.full((2, 3), torch.nan)), "positions: got 6 entries"),
+        (lambda: graph_field((2, 1)), "got widths (2, 1) and shape (3,)"),
+        (lambda: graph_field((3, 2)), "got widths (3, 2) and shape (3,)"),
+        (lambda: graph_field((3, 1), scales=2), "got widths (3, 1) and shape (2,)"),
     ],
 )
 def test_what_makes_no_force_field_is_named(make, message):
-    with pytest.raises(ValueError, match=message):
+    said = f"network, descriptor_scales: {message}, wanted (3, ..., 1) and (3,)"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         make()

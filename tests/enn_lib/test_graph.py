@@ -1,6 +1,7 @@
 """Radial functions with smooth cutoffs, and the graph layers made of them (Eq. 30 to 35)."""
 
 import math
+import re
 from itertools import permutations, product
 
 import ase
@@ -268,28 +269,108 @@ def test_one_node_alone_has_descriptors_zero(layer):
     assert (layer(nodes(1, 3)) == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trainable_weight_starts_so_that_each_sum_over_beta_and_delta_has_variance_one(kind, dtype):
+    layer = kind(radial(), 5000, node_features=2, dtype=dtype, generator=generator(1))
+    terms = len(radial()) * 2
+    assert (layer.weight.shape, layer.weight.dtype) == ((len(radial()), 2, 5000), dtype)
+    assert layer.weight.abs().square().mean().item() == pytest.approx(1 / terms, rel=0.05)
+    assert layer.weight.equal(
+        kind(radial(), 5000, node_features=2, dtype=dtype, generator=generator(1)).weight
+    )
+
+
+def test_the_smallest_layer_has_one_value_of_one_node_feature_and_two_radial_functions():
+    layer = ScalarGraphLayer(GaussianRadial.geometric(2, 1.0, 6.0), 1, node_features=1)
+    assert layer(nodes(4, 3).float()).shape == (4, 1)
+
+
+def test_a_radial_function_of_width_infinity_is_the_cutoff_alone():
+    r = torch.linspace(0, 7, 9, dtype=torch.float64)
+    torch.testing.assert_close(GaussianRadial([0.0], [1.0], 6.0)(r).squeeze(-1), polynomial_cutoff(r, 6.0))
+
+
+def test_the_hyper_parameters_are_kept_in_double_precision_and_not_among_the_weights():
+    functions = GaussianRadial([0.1], [0.3], 0.5)
+    assert (functions.eta.tolist(), functions.centres.tolist()) == ([0.1], [0.3])
+    centres = GaussianRadial.geometric(4, 0.7, 5.0).centres
+    ratios = torch.full((3,), (5.0 / 0.7) ** 0.25, dtype=torch.float64)
+    torch.testing.assert_close(centres[1:] / centres[:-1], ratios, rtol=1e-14, atol=0)
+    assert VectorGraphLayer(radial()).state_dict() == {}
+    assert list(VectorGraphLayer(radial(), 2).state_dict()) == ["weight"]
+
+
+def test_the_cutoff_may_be_another_and_is_of_power_three_unless_it_is_said():
+    assert (
+        GaussianRadial.geometric(3, 1.0, 5.0, cutoff_function=cosine_cutoff).cutoff_function is cosine_cutoff
+    )
+    r = torch.linspace(0, 6, 9, dtype=torch.float64)
+    assert polynomial_cutoff(r, 5.0).equal(polynomial_cutoff(r, 5.0, power=3))
+
+
+def test_the_representation_shows_how_many_functions_and_where_they_end():
+    said = "GaussianRadial(2, cutoff=6.0, cutoff_function=polynomial_cutoff)"
+    assert repr(GaussianRadial([1.0, 2.0], [1.0, 2.0], 6.0)) == said
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: polynomial_cutoff(torch.ones(1), 0.0), "cutoff: got 0.0"),
-        (lambda: polynomial_cutoff(torch.ones(1), 1.0, 2), "power: got 2"),
-        (lambda: GaussianRadial([1.0], [1.0, 2.0], 6.0), "eta, centres: got"),
-        (lambda: GaussianRadial([], [], 6.0), "eta, centres: got"),
-        (lambda: GaussianRadial([-1.0], [1.0], 6.0), "eta, centres: got"),
-        (lambda: GaussianRadial([1.0], [1.0], float("nan")), "cutoff: got nan"),
-        (lambda: GaussianRadial.geometric(1, 1.0, 6.0), "count, first, cutoff: got 1"),
-        (lambda: GaussianRadial.geometric(4, 7.0, 6.0), "count, first, cutoff: got 4, 7.0"),
-        (lambda: VectorGraphLayer(radial(), 0), "out_features: got 0"),
-        (lambda: VectorGraphLayer(radial(), 1, node_features=0), "node_features: got 0"),
-        (lambda: VectorGraphLayer(radial(), node_features=2), "node_features: got 2, wanted 1"),
-        (lambda: VectorGraphLayer(radial())(torch.ones(3)), r"positions: got shape \(3,\)"),
+        (lambda: polynomial_cutoff(torch.ones(1), 0.0), "cutoff: got 0.0, wanted a positive length"),
+        (lambda: polynomial_cutoff(torch.ones(1), 1.0, 2), "power: got 2, wanted at least 3"),
+        (
+            lambda: GaussianRadial([1.0], [1.0, 2.0], 6.0),
+            "eta, centres: got [1.0] and [1.0, 2.0], wanted two lists of the same length, eta at least 0",
+        ),
+        (
+            lambda: GaussianRadial([], [], 6.0),
+            "eta, centres: got [] and [], wanted two lists of the same length, eta at least 0",
+        ),
+        (
+            lambda: GaussianRadial(torch.ones(2, 2), torch.ones(2, 2), 6.0),
+            "eta, centres: got [[1.0, 1.0], [1.0, 1.0]] and [[1.0, 1.0], [1.0, 1.0]], "
+            "wanted two lists of the same length, eta at least 0",
+        ),
+        (
+            lambda: GaussianRadial([-1.0], [1.0], 6.0),
+            "eta, centres: got [-1.0] and [1.0], wanted two lists of the same length, eta at least 0",
+        ),
+        (
+            lambda: GaussianRadial([1.0], [1.0], float("nan")),
+            "cutoff: got nan, wanted a positive length",
+        ),
+        *(
+            (
+                lambda numbers=numbers: GaussianRadial.geometric(*numbers),
+                f"count, first, cutoff: got {', '.join(map(str, numbers))}, "
+                "wanted at least 2 and 0 < first < cutoff",
+            )
+            for numbers in ((1, 1.0, 6.0), (4, 7.0, 6.0), (4, 6.0, 6.0), (4, 0.0, 6.0))
+        ),
+        (lambda: VectorGraphLayer(radial(), 0), "out_features: got 0, wanted a positive number"),
+        (
+            lambda: VectorGraphLayer(radial(), 1, node_features=0),
+            "node_features: got 0, wanted a positive number",
+        ),
+        (
+            lambda: VectorGraphLayer(radial(), node_features=2),
+            "node_features: got 2, wanted 1 with the Kronecker delta",
+        ),
+        (
+            lambda: VectorGraphLayer(radial())(torch.ones(3)),
+            "positions: got shape (3,), wanted (..., nodes, n)",
+        ),
         (
             lambda: VectorGraphLayer(radial(), 1, node_features=2)(nodes(4, 3)),
-            r"v: got None, wanted .* 4, 2\)",
+            "v: got None, wanted node features (..., 4, 2)",
         ),
-        (lambda: VectorGraphLayer(radial())(nodes(4, 3), nodes(3, 1)), r"v: got shape \(3, 1\), wanted"),
+        (
+            lambda: VectorGraphLayer(radial())(nodes(4, 3), nodes(3, 1)),
+            "v: got shape (3, 1), wanted (..., 4, 1)",
+        ),
     ],
 )
 def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

@@ -84,7 +84,7 @@ def test_the_same_generator_gives_the_same_element():
 
 
 def test_an_unknown_group_is_refused():
-    with pytest.raises(ValueError, match="group: got 'SU', wanted 'U', 'O' or 'SO'"):
+    with pytest.raises(ValueError, match=r"^group: got 'SU', wanted 'U', 'O' or 'SO'$"):
         random_unitary(3, group="SU")
 
 
@@ -114,5 +114,16 @@ def test_a_scale_for_each_component_fails():
 
 
 def test_a_dtype_without_a_tolerance_is_refused():
-    with pytest.raises(TypeError, match=r"inputs: got torch\.float16, wanted one of torch\.float32"):
+    wanted = "torch.float32, torch.float64, torch.complex64, torch.complex128"
+    with pytest.raises(TypeError, match=rf"^inputs: got torch.float16, wanted one of {wanted}$"):
         assert_equivariant(lambda x: x, torch.ones(3, 2, dtype=torch.float16))
+    with pytest.raises(TypeError, match=rf"^function: got torch.float16, wanted one of {wanted}$"):
+        assert_equivariant(torch.Tensor.half, torch.ones(3, 2), output_action="invariant")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.complex64])
+def test_an_output_in_another_dtype_than_the_input_is_named(dtype):
+    with pytest.raises(
+        TypeError, match=rf"^function: got an output of {dtype}, wanted its input's torch.float32$"
+    ):
+        assert_equivariant(lambda x: x.to(dtype), torch.ones(3, 2))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.groups import TOLERANCES, assert_equivariant
-from enn_lib.layers import DTYPES, EquivariantLinear, unit_vectors
+from enn_lib.layers import DTYPES, SMALLEST_LENGTH, EquivariantLinear, inverse_length, unit_vectors
 
 dtypes = st.sampled_from(DTYPES)
 sizes = st.integers(1, 9)
@@ -147,6 +147,13 @@ def test_a_zero_vector_among_others_neither_changes_them_nor_their_gradients(dty
     assert layer.stacked.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", SMALLEST_LENGTH)
+def test_a_vector_has_a_direction_down_to_the_smallest_length_and_none_below(dtype):
+    x = torch.tensor([[1.01, 0.99]], dtype=dtype) * SMALLEST_LENGTH[dtype]
+    torch.testing.assert_close(unit_vectors(x), torch.tensor([[1.0, 0.0]], dtype=dtype))
+    torch.testing.assert_close(inverse_length(x) * x, unit_vectors(x))
+
+
 @all_dtypes
 @pytest.mark.parametrize("softening", [0.0, 1e-30, 0.1])
 def test_no_length_however_small_gives_a_nan(dtype, softening):
@@ -215,7 +222,8 @@ def test_the_representation_shows_the_sizes():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int64, torch.bool])
 def test_an_unknown_dtype_is_refused(dtype):
-    with pytest.raises(TypeError, match=f"dtype: got {dtype}, wanted one of torch.float32"):
+    wanted = "torch.float32, torch.float64, torch.complex64, torch.complex128"
+    with pytest.raises(TypeError, match=f"^dtype: got {dtype}, wanted one of {wanted}$"):
         EquivariantLinear(3, 2, dtype=dtype)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from enn_lib.argon import ARGON, Scales, relative_vectors, sample_positions
 from enn_lib.force_field import NetworkForceField
 from enn_lib.network import ENN
-from enn_lib.permutation import S4, PermutationAverage, relabel
+from enn_lib.permutation import S4, PermutationAverage, _pair_action, relabel
 
 SCALES = Scales(4.5, 0.13)
 every_permutation = pytest.mark.parametrize("g", range(24))
@@ -45,6 +45,14 @@ def test_relabelled_data_are_those_of_the_relabelled_atoms(g, positions):
     assert inputs.equal(relative_vectors(moved))
     assert targets.equal(forces[:, S4[g]].mT)
     torch.testing.assert_close(targets.mT, ARGON.forces(moved))
+
+
+def test_each_permutation_carries_every_relative_vector_to_another_or_to_its_opposite(positions):
+    """The tables that relabelling reads, made anew."""
+    columns, signs = _pair_action()
+    for g in range(24):
+        moved = relative_vectors(positions[:, S4[g]])
+        assert moved.equal(relative_vectors(positions)[..., columns[g]] * signs[g])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import enn_lib
 from enn_lib.argon import Configurations, generate_data, sample_positions, smallest_distance
 from enn_lib.evaluation import dynamics_errors, force_errors, predict
 from enn_lib.permutation import PermutationAverage
@@ -68,6 +69,14 @@ def test_a_path_may_be_a_string(small_run):
     assert load_run(str(small_run)).path == small_run
 
 
+def test_a_configuration_of_one_s_own_has_no_provenance(run_folder):
+    path = run_folder / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["provenance"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_run(run_folder).provenance == {}
+
+
 def test_the_metrics_are_read_where_there_are_some(run_folder):
     (run_folder / "metrics.json").write_text('{"n_test": 40}', encoding="utf-8")
     assert load_run(run_folder).metrics == {"n_test": 40}
@@ -117,6 +126,16 @@ def test_without_another_package_the_error_says_where_the_runs_of_the_book_are(p
     )
 
 
+# The names of the package
+
+
+def test_what_is_imported_later_is_there_and_what_is_not_is_named():
+    assert enn_lib.load_run is load_run
+    assert enn_lib.train is train
+    with pytest.raises(AttributeError, match=r"^module 'enn_lib' has no attribute 'nothing'$"):
+        _ = enn_lib.nothing
+
+
 # Refusals
 
 
@@ -127,7 +146,7 @@ FILES = ["config.json", "history.csv", "model.safetensors"]
 def test_missing_files_are_named(names, run_folder):
     for name in names:
         (run_folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"copy: not a run, {', '.join(names)} missing"):
+    with pytest.raises(FileNotFoundError, match=f"copy: not a run, {', '.join(names)} missing$"):
         load_run(run_folder)
 
 
@@ -197,7 +216,7 @@ def test_the_weights_of_another_model_or_without_their_scales_are_refused(foreig
     ("content", "message"),
     [
         ("iteration,loss\n0,1\n", r"got columns \('iteration', 'loss'\), wanted \('iteration', 'epoch', "),
-        (",".join(HISTORY_COLUMNS) + "\n", "got no rows"),
+        (",".join(HISTORY_COLUMNS) + "\n", "got no rows, wanted at least the start$"),
         ("iteration\nfirst\n", "not a table of numbers"),
     ],
 )

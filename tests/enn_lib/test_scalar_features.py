@@ -264,6 +264,13 @@ def test_the_representation_shows_dimension_features_and_widths():
     assert "6 -> 5, softening=0.0, n=3, m=2" in repr(net)
 
 
+def test_one_set_of_vectors_may_meet_many_sets_of_scalars():
+    net = ScalarFeatureENN((6, 5, 4), 3, 2, dtype=torch.float64)
+    vectors, scalars = normal(3, 6), normal(7, 5, 2, 6)
+    together = net(vectors, scalars)
+    torch.testing.assert_close(together, net(vectors.expand(7, 5, 3, 6), scalars))
+
+
 def test_shapes_and_dtypes_are_checked():
     net = ScalarFeatureENN((6, 5, 4), 3, 2, dtype=torch.float32)
     vectors, scalars = torch.zeros(7, 3, 6), torch.zeros(7, 2, 6)
@@ -271,7 +278,9 @@ def test_shapes_and_dtypes_are_checked():
         net(scalars, scalars)
     with pytest.raises(ValueError, match=r"scalars: got shape \(7, 3, 6\), wanted \(..., 2, 6\)"):
         net(vectors, vectors)
-    with pytest.raises(TypeError, match=r"scalars: got torch.float64, wanted torch.float32"):
+    with pytest.raises(ValueError, match=r"^vectors: got shape \(7, 3, 4\), wanted \(..., 3, 6\)$"):
+        net(vectors[..., :4], scalars)
+    with pytest.raises(TypeError, match=r"^scalars: got torch.float64, wanted torch.float32, the dtype of"):
         net(vectors, scalars.double())
 
 
@@ -282,12 +291,31 @@ def test_shapes_and_dtypes_are_checked():
         ({"m": -1}, "m: got -1, wanted a number of features of at least 0"),
         ({"scalar_bias": "none"}, "scalar_bias: got 'none', wanted one of 'ones', 'single', 'separate'"),
         ({"widths": (6,)}, r"widths: got \[6\], wanted at least an input and an output"),
-        ({"widths": (6, 0)}, "got 6, 0, wanted positive numbers"),
+        ({"widths": (6, 0)}, "in_vectors, out_vectors: got 6, 0, wanted positive numbers"),
     ],
 )
 def test_senseless_arguments_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         ScalarFeatureENN(**{"widths": (6, 5, 4), "n": 3, "m": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n: got 0, wanted a positive dimension"),
+        ({"m": -1}, "m: got -1, wanted a number of features of at least 0"),
+    ],
+)
+def test_a_layer_refuses_what_a_network_does(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ScalarFeatureLinear(6, 4, **{"n": 3, "m": 1, **options})
+
+
+@pytest.mark.parametrize("scalar_bias", ["single", "separate"])
+def test_the_scalars_biases_start_at_zero_in_the_dtype_of_the_layer(scalar_bias):
+    layer = ScalarFeatureLinear(6, 4, n=1, m=2, scalar_bias=scalar_bias, dtype=torch.complex128)
+    assert layer.scalar_bias.dtype == torch.complex128
+    assert layer.scalar_bias.tolist() == [[0, 0, 0, 0]] * {"single": 1, "separate": 2}[scalar_bias]
 
 
 def test_an_unknown_dtype_is_refused():

@@ -13,6 +13,7 @@ from enn_lib.storage import (
     load_state,
     load_tensors,
     read_csv,
+    read_json,
     replacing,
     save_state,
     save_tensors,
@@ -63,7 +64,7 @@ def write_half(path):
         (
             lambda path: save_state(path, {"a": print}),
             TypeError,
-            "state: got something foreign in it, wanted",
+            "^state: got something foreign in it, wanted tensors, numbers, strings$",
         ),
     ],
     ids=["replacing", "write_json", "write_csv", "save_tensors", "save_state"],
@@ -75,7 +76,19 @@ def test_a_write_that_fails_leaves_the_old_file_whole(write, error, message, old
     assert list(old_file.parent.iterdir()) == [old_file]
 
 
-# Tables
+# Texts
+
+
+def test_a_json_file_is_indented_and_ends_its_last_line_on_every_system(tmp_path):
+    write_json(tmp_path / "file", {"a": [1, 2.5], "å": None})
+    assert (tmp_path / "file").read_bytes() == b'{\n  "a": [\n    1,\n    2.5\n  ],\n  "\\u00e5": null\n}\n'
+    assert read_json(tmp_path / "file") == {"a": [1, 2.5], "å": None}
+
+
+def test_a_table_has_a_header_and_ends_its_lines_alike_on_every_system(tmp_path):
+    write_csv(tmp_path / "file", ["x", "å"], [(1, 0.1)])
+    assert (tmp_path / "file").read_bytes() == "x,å\n1,0.1\n".encode()
+    assert read_csv(tmp_path / "file") == {"x": [1.0], "å": [0.1]}
 
 
 @given(rows=st.lists(st.tuples(st.floats(allow_nan=False), st.integers(-(2**40), 2**40)), max_size=5))
@@ -88,8 +101,8 @@ def test_a_table_comes_back_exactly(rows, folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "got an empty file, wanted a table with a header"),
-        (b"a,b\n1,2\n3\n", "got a row that is not as long as the header"),
+        (b"", "got an empty file, wanted a table with a header$"),
+        (b"a,b\n1,2\n3\n", r"got a row that is not as long as the header \['a', 'b'\]$"),
         (b"a,b\n1,two\n", "not a table of numbers .*two"),
         (b"a\n\xff\xfe\n", "not a table of numbers"),
     ],
@@ -173,6 +186,18 @@ def test_tensors_and_their_metadata_come_back_and_are_the_same_bytes_every_time(
     assert found[1] == metadata
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_the_header_of_tensors_begins_with_a_brace_and_leaves_them_aligned(length, tmp_path):
+    """What the format of safetensors asks for: spaces fill the header up, at its end."""
+    save_tensors(tmp_path / "file", {"x": torch.ones(3)}, {"a": "x" * length})
+    content = (tmp_path / "file").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    assert content[8:9] == b"{"
+    assert content[8 : 8 + size].rstrip(b" ").endswith(b"}")
+    assert size % 8 == 0
+    assert content[8 + size :] == torch.ones(3).numpy().tobytes()
+
+
 # Foreign and damaged files
 
 
@@ -194,6 +219,17 @@ def test_a_file_cut_short_anywhere_is_refused(part, folder):
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(ValueError, match="cut: not a whole saved state"):
+        load_state(path)
+
+
+def test_a_bit_that_has_turned_over_in_a_tensor_is_seen(tmp_path):
+    """As torch itself does not: it looks at no checksum."""
+    path = tmp_path / "state"
+    save_state(path, {"a": torch.full((50,), 1.5)})
+    content = path.read_bytes()
+    place = content.index(torch.full((50,), 1.5).numpy().tobytes())
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(ValueError, match="state: not a whole saved state"):
         load_state(path)
 
 

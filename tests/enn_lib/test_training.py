@@ -5,29 +5,38 @@ import itertools
 import json
 import math
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
+from datetime import UTC, date, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from enn_lib.argon import ARGON, generate_data
+from enn_lib.distributed import Workers
 from enn_lib.fire import FIRE
-from enn_lib.settings import Config
+from enn_lib.settings import Config, build_network
 from enn_lib.storage import load_state, load_tensors, read_csv, save_state
 from enn_lib.training import (
     HISTORY_COLUMNS,
     Trainer,
+    _processor,
     compile_if_possible,
     logged_iterations,
     provenance,
@@ -148,8 +157,52 @@ def test_with_a_broken_compiler_training_warns_and_works(
     assert_same_run(folder, small_run)
 
 
-def test_a_function_that_shall_not_be_compiled_is_left_alone():
+def test_a_function_that_shall_not_be_compiled_is_left_alone(monkeypatch):
     assert compile_if_possible(math.sin, wanted=False) is math.sin
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert compile_if_possible(math.sin, wanted=False) is math.sin, "without a warning"
+
+
+@pytest.mark.parametrize(
+    ("system", "compiler"), [("linux", "g++"), ("darwin", "clang++"), ("win32", "cl"), ("freebsd14", "g++")]
+)
+def test_the_compiler_is_that_of_the_system(system, compiler, monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("enn_lib.training.sys.platform", system)
+    said = f"no C++ compiler {compiler} or no Python.h: training without torch.compile"
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
+        assert compile_if_possible(math.sin) is math.sin
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what can be executed is known by its name")
+def test_a_compiler_without_the_headers_of_python_is_not_enough(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setattr("sysconfig.get_path", {"include": str(tmp_path)}.__getitem__)
+    with pytest.warns(UserWarning, match="or no Python.h: training without"):
+        assert compile_if_possible(math.sin) is math.sin
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr("torch.compile", Mock())
+    assert compile_if_possible(math.sin) is not math.sin
+
+
+@pytest.mark.parametrize("module", ["torch._inductor.exc", "torch._dynamo.exc", "builtins"])
+def test_only_what_the_compiler_itself_raises_is_worked_around(module, monkeypatch):
+    """An error of the function stays one."""
+    error = type("Broken", (Exception,), {"__module__": module})
+    compiled = Mock(side_effect=error("\ncannot compile\n\nand more"))
+    monkeypatch.setattr("torch.compile", compile := Mock(return_value=compiled))
+    monkeypatch.setattr("enn_lib.training.find_spec", lambda name: name == "triton")
+    call = compile_if_possible(math.sin, device=torch.device("cuda"))
+    compile.assert_called_once_with(math.sin, dynamic=False)
+    if module == "builtins":
+        with pytest.raises(error):
+            call(1.0)
+        return
+    with pytest.warns(UserWarning, match=r"^cannot compile: training without torch\.compile$"):
+        assert call(1.0) == math.sin(1.0)
+    assert call(2.0) == math.sin(2.0), "and now without a warning"
+    assert compiled.call_count == 1
 
 
 # Batches
@@ -249,6 +302,20 @@ def test_the_settings_of_fire_reach_it(small_config):
     assert (group["dt"], group["lr"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
 
 
+@pytest.mark.parametrize("name", ["Adam", "Muon", "SOAP"])
+def test_the_other_optimisers_have_the_rate_of_the_configuration_and_no_decay(small_config, name):
+    optimiser = make_trainer(configure(small_config, name.lower()), learning_rate=0.03).optimiser
+    assert type(optimiser).__name__ == name
+    assert (optimiser.param_groups[0]["lr"], optimiser.param_groups[0]["weight_decay"]) == (0.03, 0)
+
+
+@pytest.mark.parametrize(("n_train", "expected"), [(None, 120), (7, 7)])
+def test_sixty_percent_train_unless_fewer_are_wanted(small_config, n_train, expected):
+    config = replace(small_config, n_train=n_train)
+    assert config.training_size == expected
+    assert make_trainer(config, batch_size=5).batches_per_epoch == expected // 5
+
+
 def test_the_network_is_that_of_the_configuration(small_config):
     changes = {"a": 0.7, "softening": 0.2, "output_activation": "softsign", "dtype": "float64"}
     network = make_trainer(small_config, **changes).network
@@ -259,7 +326,10 @@ def test_the_network_is_that_of_the_configuration(small_config):
 
 def test_without_its_package_soap_is_refused(small_config, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    with pytest.raises(ValueError, match=r"optimiser: got 'soap', wanted its package, pip install"):
+    said = (
+        r"optimiser: got 'soap', wanted its package, pip install 'enn-lib\[soap\]' \(.*pytorch_optimizer.*\)"
+    )
+    with pytest.raises(ValueError, match=f"^{said}$"):
         make_trainer(small_config, optimiser="soap")
 
 
@@ -276,6 +346,56 @@ def test_the_configuration_on_disk_is_the_one_given_with_its_provenance(small_ru
     assert Config.from_dict(values) == small_config
     assert values["provenance"].keys() == {"versions", "hardware", "git_commit", "date"}
     assert values["provenance"]["versions"]["torch"] == metadata.version("torch")
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+def test_the_commit_is_written_out_and_says_whether_something_was_changed(monkeypatch, tmp_path):
+    def git(*words):
+        name = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+        command = ["git", *name, *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
+
+    source = tmp_path / "training.py"
+    source.write_text("", encoding="utf-8")
+    monkeypatch.setattr("enn_lib.training.__file__", str(source))
+    git("init", "--quiet")
+    assert provenance()["git_commit"] is None
+    git("add", "training.py")
+    git("commit", "--quiet", "--no-gpg-sign", "--message", "A commit")
+    commit = git("rev-parse", "HEAD").strip()
+    assert provenance()["git_commit"] == commit
+    source.write_text("changed = True\n", encoding="utf-8")
+    assert provenance()["git_commit"] == f"{commit}-dirty"
+
+
+def test_the_provenance_has_versions_hardware_and_the_date(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", {torch.device("cuda", 1): "a GPU"}.get)
+    found = provenance(Workers(size=3, device=torch.device("cuda", 1)))
+    names = ("torch", "numpy", "enn-lib")
+    assert found["versions"] == {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+    }
+    assert found["hardware"].pop("processor")
+    assert found["hardware"] == {
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "processes": 3,
+        "device": "a GPU",
+    }
+    assert provenance()["hardware"]["device"] == "cpu"
+    assert abs((datetime.now(UTC).date() - date.fromisoformat(found["date"])).days) <= 1
+
+
+def test_the_processor_is_named_as_linux_or_python_names_it(monkeypatch, tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nmodel name\t: Engine: No. 1 \nmodel name\t: other\n", encoding="utf-8")
+    monkeypatch.setattr("enn_lib.training.Path", {"/proc/cpuinfo": file}.__getitem__)
+    assert _processor() == "Engine: No. 1"
+    file.unlink()
+    for named, expected in (("Engine", "Engine"), ("", platform.machine())):
+        monkeypatch.setattr("platform.processor", lambda named=named: named)
+        assert _processor() == expected
 
 
 def test_without_git_or_outside_its_repository_no_commit_is_claimed(monkeypatch, tmp_path):
@@ -366,6 +486,47 @@ def test_a_state_that_was_read_goes_on_bit_for_bit_for_hundreds_of_steps(small_c
     save_state(tmp_path / "state", trainer.state_dict())
     resumed.load_state_dict(load_state(tmp_path / "state"))
     assert [resumed.step() for _ in range(300)] == [trainer.step() for _ in range(300)]
+
+
+def test_the_rate_in_the_history_is_the_learning_rate_or_the_time_step_of_fire(small_config):
+    for optimiser, name, rate in (("muon", "lr", 0.01), ("fire", "dt", 0.001)):
+        trainer = make_trainer(configure(small_config, optimiser))
+        trainer.step()
+        trainer.seconds = 1.26
+        trainer.record()
+        row = dict(zip(HISTORY_COLUMNS, trainer.history[-1], strict=True))
+        assert row["rate"] == trainer.optimiser.param_groups[0][name] == rate
+        assert row["seconds"] == 1.3
+
+
+@pytest.mark.parametrize("part", ["_train", "_validation"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_of_either_part_that_is_not_finite_is_not_recorded(small_config, part, value):
+    trainer = make_trainer(small_config)
+    getattr(trainer, part)[1][0] = value
+    with pytest.raises(
+        FloatingPointError, match=r"^the loss or a weight is not finite at iteration 0: training"
+    ):
+        trainer.record()
+    assert trainer.history == []
+
+
+def test_the_time_is_up_after_so_many_minutes_and_no_later(small_config, folder, monkeypatch):
+    """By a clock that moves on by a second whenever it is read."""
+    clock = itertools.count()
+    monkeypatch.setattr("enn_lib.training.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    trainer = train(replace(small_config, iterations=500), folder, max_minutes=2)
+    assert 119 <= trainer.seconds <= 120
+    assert trainer.history[-1][0] == trainer.iteration
+
+
+def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
+    monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
+    trainer = train(small_config, folder)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "| 30/30 [" in last
+    assert "it/s" in last
+    assert re.search(rf"loss=[\d.e-]+, validation={trainer.history[-1][4]:.3g}\]", last)
 
 
 def test_seconds_add_up_over_sessions(small_config, folder):
@@ -597,7 +758,10 @@ def test_a_value_of_a_wrong_kind_is_named(name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rate": 0.1}, "config: got unknown key rate; wanted some of .* learning_rate"),
+        (
+            {"rate": 0.1},
+            f"config: got unknown key rate; wanted some of {', '.join(f.name for f in fields(Config))}$",
+        ),
         ({"optimiser": "sgd"}, "optimiser: got 'sgd', wanted 'fire', 'adam', 'muon' or 'soap'"),
         ({"dtype": "float16"}, "dtype: got 'float16', wanted 'float32' or 'float64'"),
         ({"iterations": 0}, "iterations: got 0, wanted greater than 0"),
@@ -608,6 +772,7 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"learning_rate": float("nan")}, "learning_rate: got nan, wanted a finite number"),
         ({"batch_size": "all"}, "batch_size: got 'all', wanted a valid integer or null"),
         ({"widths": [6]}, r"widths: got \(6,\), wanted 6 relative vectors in and 4 forces out"),
+        ({"widths": [5, 5, 4]}, r"widths: got \(5, 5, 4\), wanted 6 relative vectors in and 4 forces out"),
         ({"widths": [6, 5, 3]}, r"widths: got \(6, 5, 3\), wanted 6 relative vectors in and 4 forces out"),
         ({"widths": [6, 2.5, 4]}, r"widths\[1\]: got 2\.5, wanted a valid integer"),
         ({"widths": 6}, "widths: got 6, wanted a valid list"),
@@ -615,8 +780,14 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"n_train": 0}, "n_train: got 0, wanted greater than 0 or null"),
         ({"batch_size": 0}, "batch_size: got 0, wanted greater than 0 or null"),
         ({"softening": -1.0}, r"softening: got -1\.0, wanted greater than or equal to 0"),
-        ({"iterations": "x", "a": "y"}, "a: got 'y', .*; iterations: got 'x', wanted a valid integer"),
-        ({"optimiser": "fire"}, "batch_size: got 500, wanted null with FIRE"),
+        (
+            {"iterations": "x", "a": "y"},
+            "a: got 'y', wanted a valid number; iterations: got 'x', wanted a valid integer$",
+        ),
+        (
+            {"optimiser": "fire"},
+            "batch_size: got 500, wanted null with FIRE, which needs the whole batch$",
+        ),
         (
             {"batch_size": None, "sampling_power": 4.0},
             "sampling_power: got 4, wanted 0 with the whole batch, all of it",
@@ -628,6 +799,10 @@ def test_a_key_or_a_value_that_is_not_allowed_is_named_with_what_is(values, mess
         Config.from_dict(values)
 
 
+def test_a_network_of_one_layer_is_a_network():
+    assert build_network(Config(widths=(6, 4))).widths == (6, 4)
+
+
 def test_null_is_allowed_where_it_means_all():
     config = Config.from_dict({"batch_size": None, "n_train": None})
     assert (config.batch_size, config.n_train) == (None, None)
@@ -635,5 +810,5 @@ def test_null_is_allowed_where_it_means_all():
 
 @pytest.mark.parametrize(("name", "largest"), [("n_train", "120"), ("batch_size", "n_train = 120")])
 def test_a_setting_that_does_not_fit_the_data_is_named(small_config, name, largest):
-    with pytest.raises(ValueError, match=f"{name}: got 121, wanted 1 to {largest}"):
+    with pytest.raises(ValueError, match=f"^{name}: got 121, wanted 1 to {largest}$"):
         make_trainer(small_config, **{name: 121})

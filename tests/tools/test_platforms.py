@@ -191,6 +191,7 @@ def test_what_make_does_is_one_command_of_python(commands):
         assert re.fullmatch(f'"python" -m tools {name}( ""| ?)', command), command
     assert made("preview", "PAGES=forces energy")[-1].endswith(" preview forces energy")
     assert made("grade", "FOLDER=last week")[-1].endswith(' grade "last week"')
+    assert made("mutate", "MODULES=layers fire")[-1].endswith(" mutate layers fire")
     assert made("check-lowest", "TORCH=lowest")[-1].endswith(" check-lowest --torch lowest")
 
 
