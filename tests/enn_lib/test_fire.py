@@ -123,6 +123,10 @@ def test_the_settings_by_default_are_those_of_the_paper():
         "alpha_start": 0.1,
         "f_alpha": 0.99,
         "order": "appendix",
+        # and the state before the first step
+        "alpha": 0.1,
+        "n_positive": 0,
+        "power": 0.0,
     }
     group = FIRE([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
     assert {name: group[name] for name in expected} == expected

@@ -77,6 +77,16 @@ def test_a_configuration_of_one_s_own_has_no_provenance(run_folder):
     assert load_run(run_folder).provenance == {}
 
 
+def test_a_run_folder_in_the_present_folder_comes_before_a_shipped_run_of_its_name(
+    small_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reference").mkdir()
+    assert load_run("reference").path == SHIPPED / "reference", "a folder that is no run is in nobody's way"
+    shutil.copytree(small_run, tmp_path / "reference", dirs_exist_ok=True)
+    assert load_run("reference").path == Path("reference")
+
+
 def test_the_metrics_are_read_where_there_are_some(run_folder):
     (run_folder / "metrics.json").write_text('{"n_test": 40}', encoding="utf-8")
     assert load_run(run_folder).metrics == {"n_test": 40}

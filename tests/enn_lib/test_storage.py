@@ -212,6 +212,19 @@ def test_a_foreign_file_is_refused(load, kind, content, tmp_path):
         load(tmp_path / "file")
 
 
+def test_a_state_that_holds_foreign_code_is_refused_and_the_code_does_not_run(tmp_path):
+    """What torch itself saves without a word, and runs when it is loaded."""
+
+    class Intruder:
+        def __reduce__(self):
+            return (tmp_path / "intruder").touch, ()
+
+    torch.save({"a": Intruder()}, tmp_path / "file")
+    with pytest.raises(ValueError, match="file: not a whole saved state"):
+        load_state(tmp_path / "file")
+    assert not (tmp_path / "intruder").exists()
+
+
 @given(part=st.floats(0, 0.999))
 def test_a_file_cut_short_anywhere_is_refused(part, folder):
     path = folder / "cut"
