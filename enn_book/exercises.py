@@ -1,5 +1,7 @@
 """What the checks of the exercises share: a right answer is right as a list, an array or a tensor."""
 
+from fractions import Fraction
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ def numbers(answer) -> torch.Tensor:
     """An answer as a tensor in double precision, without gradients.
 
     Args:
-        answer: a number, an array, a tensor, or a list or tuple of such.
+        answer: a number, also a fraction, an array, a tensor, or a list or tuple of such.
 
     Raises:
         AssertionError: if it is anything else, or a list of entries that differ in shape.
@@ -16,6 +18,7 @@ def numbers(answer) -> torch.Tensor:
     try:
         if isinstance(answer, list | tuple):
             return torch.stack([numbers(entry) for entry in answer])
+        answer = float(answer) if isinstance(answer, Fraction) else answer
         found = answer if isinstance(answer, torch.Tensor) else torch.as_tensor(np.asarray(answer))
     except (TypeError, ValueError, RuntimeError):
         raise AssertionError(f"got {answer!r}, wanted numbers") from None
@@ -27,7 +30,9 @@ FACTORS = {1000: "1000", 3**0.5: "√3"}
 
 
 def _slip(got: torch.Tensor, right: torch.Tensor) -> str:
-    """By which of the `FACTORS` numbers are wrong, if by any."""
+    """By which of the `FACTORS` numbers are wrong, or that only their signs are; nothing if by anything else."""
+    if right.any() and (got + right).abs().max() < 0.01 * right.abs().max():
+        return "with the wrong sign"
     for factor, words in FACTORS.items():
         for share, side in ((factor, "large"), (1 / factor, "small")):
             if right.any() and (got / share - right).abs().max() < 0.01 * right.abs().max():
@@ -47,7 +52,7 @@ def _fault(answer, wanted, words: set[str], tolerance: float, size: float | None
     try:
         got, right = numbers(answer).squeeze(), numbers(wanted).squeeze()
     except AssertionError as error:
-        return str(error)
+        return f"got {answer!r}, wanted True or False" if isinstance(wanted, bool) else str(error)
     if got.shape != right.shape:
         return f"got the shape {tuple(numbers(answer).shape)}, wanted {tuple(numbers(wanted).shape)}"
     size = right.abs().max().item() or 1.0 if size is None else size
@@ -83,7 +88,8 @@ def expect(
 
     Raises:
         AssertionError: with the hint, what came of a single number or word, and the slip if it is known. For
-            a dictionary it names all wrong entries.
+            a dictionary it names all wrong entries; if all are True or False, which would give the answer
+            away, it says how many are wrong, with the hints for all.
     """
     if not isinstance(wanted, dict):
         fault = _fault(answer, wanted, set(), tolerance, size)
@@ -104,8 +110,13 @@ def expect(
         for key, value in wanted.items()
     }
     faults = {key: fault for key, fault in faults.items() if fault is not None}
-    if faults and isinstance(hint, dict):
+    if not faults:
+        return
+    first = next(filter(None, faults.values()), "")
+    if all(isinstance(value, bool) for value in wanted.values()):
+        hints = "; ".join(f"{k}: {h}" for k, h in hint.items()) if isinstance(hint, dict) else hint
+        raise AssertionError(_told(f"{len(faults)} of {len(wanted)} wrong: {hints}", first))
+    if isinstance(hint, dict):
         raise AssertionError("; ".join(f"{key}: {_told(hint[key], fault)}" for key, fault in faults.items()))
-    if faults:
-        first = next(filter(None, faults.values()), "")
-        raise AssertionError(_told(f"entry {', '.join(map(str, faults))}: {hint}", first))
+    names = ("entry " if len(faults) == 1 else "entries ") + ", ".join(map(str, faults))
+    raise AssertionError(_told(f"{names}: {hint}", first))

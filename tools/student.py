@@ -72,8 +72,8 @@ install(lines)"""
 
 HAND_IN = (
     "Write your answers where a cell wants them, with packages of Python and the book alone. Add cells "
-    "where you like, but leave these in their order. An empty answer stops *Run All*: go on from the next "
-    "cell. Then hand in this file."
+    "where you like, but leave these in their order. A check that prints nothing has passed. An empty answer "
+    "stops *Run All*: go on from the next cell. Then hand in this file."
 )
 """What a student has to know of a notebook."""
 

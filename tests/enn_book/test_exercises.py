@@ -1,5 +1,7 @@
 """The checks of the exercises take a right answer in every form, and say something useful of a wrong one."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,8 @@ def test_numbers_are_right_in_every_form_and_to_four_digits(answer):
         (np.float32(1 / 3), 1 / 3),
         (torch.tensor([0.3333]), 1 / 3),
         (1e-4, 0),
+        (Fraction(16, 5), 3.2),
+        ([Fraction(-24, 25), 1], [-0.96, 1.0]),
         (np.True_, True),
         (2, torch.tensor(2)),
         (np.array(1j), 1j),
@@ -70,6 +74,7 @@ def test_a_wrong_answer_is_refused_with_the_hint(answer, wanted):
         (0.0015, 1.5, r" \(got 0.0015, 1000 times too small\)"),
         ([1500, 3000], [1.5, 3], r" \(1000 times too large\)"),
         (1.5 * 3**0.5, 1.5, r" \(got 2.598, √3 times too large\)"),
+        ([-1.5, 3], [1.5, -3], r" \(with the wrong sign\)"),
         (2, 1.5, r" \(got 2, the mean\)"),
     ],
 )
@@ -88,6 +93,8 @@ def test_it_is_said_what_came_and_which_slip_it_is(answer, wanted, words):
         ([1.0, 1.0], 1.0, r"got the shape \(2,\), wanted \(\)"),
         (torch.ones(2, 3), torch.ones(3, 2), r"got the shape \(2, 3\), wanted \(3, 2\)"),
         (1, "yes", "got 1, wanted a word"),
+        ("True", True, "got 'True', wanted True or False"),
+        (None, False, "got None, wanted True or False"),
     ],
 )
 def test_an_answer_of_another_kind_is_refused_with_the_hint_and_the_kind(answer, wanted, reason):
@@ -112,7 +119,7 @@ def test_every_wrong_answer_in_a_dictionary_is_named(answer, message):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"a": 5, "b": 3}, r"entry a, b: think again \(got 5\)$"),
+        ({"a": 5, "b": 3}, r"entries a, b: think again \(got 5\)$"),
         ({"a": 1, "b": 3}, r"entry b: think again \(got 3\)$"),
         (None, r"think again \(got None, wanted a dictionary\)$"),
     ],
@@ -120,6 +127,23 @@ def test_every_wrong_answer_in_a_dictionary_is_named(answer, message):
 def test_a_hint_for_all_entries_is_given_once(answer, message):
     with pytest.raises(AssertionError, match=f"^{message}"):
         expect(answer, {"a": 1, "b": 2}, "think again")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"a": False, "b": False}, "1 of 2 wrong: {}$"),
+        ({"a": True, "b": True}, "1 of 2 wrong: {}$"),
+        ({"a": False, "b": True}, "2 of 2 wrong: {}$"),
+        ({"a": "True", "b": False}, r"1 of 2 wrong: {} \(got 'True', wanted True or False\)$"),
+        ({"b": True}, r"2 of 2 wrong: {} \(got the keys \['b'\]\)$"),
+    ],
+)
+def test_of_true_and_false_it_is_said_how_many_are_wrong_but_not_which(answer, message):
+    wanted = {"a": True, "b": False}
+    for hint, words in (("look", "look"), ({"a": "up", "b": "down"}, "a: up; b: down")):
+        with pytest.raises(AssertionError, match="^" + message.format(words)):
+            expect(answer, wanted, hint)
 
 
 def test_a_word_that_is_none_of_those_wanted_is_told_which_are():

@@ -219,6 +219,41 @@ def test_a_check_that_contains_its_solution_is_found():
     assert max(expressions("(end - test.targets).square().mean().item()").values()) == 10
 
 
+def given(tree: ast.AST) -> set[str]:
+    """The names to which some code gives a value."""
+    nodes = list(ast.walk(tree))
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return stored | {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+
+
+def stand_ins(check: str, solution: str) -> set[str]:
+    """The names of a check that would do for what a function like those of the solution forgot to define."""
+    found = set()
+    for node in ast.walk(ast.parse(solution)):
+        if isinstance(node, ast.FunctionDef):
+            found |= given(node) - {name.arg for name in ast.walk(node.args) if isinstance(name, ast.arg)}
+    return found & given(ast.parse(check))
+
+
+@every_lecture
+def test_no_name_of_a_check_stands_in_for_what_a_function_forgot_to_define(page):
+    found = {
+        label: names
+        for label, solution, check in checked(page)
+        if (names := stand_ins(check.source, "\n".join(cell.source for cell in solution)))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("name", ["r", "k"])
+def test_a_name_that_stands_in_is_found(name):
+    solution = "def f(y):\n    r = abs(y)\n    for k in range(3):\n        r = r + k\n    return r"
+    assert stand_ins(f"{name} = 2\nassert f({name}) == 5", solution) == {name}
+    assert stand_ins(f"for {name} in (1, 2):\n    f({name})", solution) == {name}
+    assert stand_ins(f"{name} = 2\nassert f((lambda {name}: {name})(2)) == 5", solution) == {name}
+    assert not stand_ins("y, size = 2, 5\nassert f(y) == size", solution)
+
+
 # The student's set
 
 
