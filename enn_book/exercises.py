@@ -30,7 +30,7 @@ FACTORS = {1000: "1000", 3**0.5: "√3"}
 
 
 def _slip(got: torch.Tensor, right: torch.Tensor) -> str:
-    """By which of the `FACTORS` numbers are wrong, or that only their signs are; nothing if by anything else."""
+    """By which of the `FACTORS` numbers are wrong, or that their signs are; nothing if by anything else."""
     if right.any() and (got + right).abs().max() < 0.01 * right.abs().max():
         return "with the wrong sign"
     for factor, words in FACTORS.items():

@@ -50,7 +50,6 @@ def test_a_single_answer_is_right_in_every_form(answer, wanted):
     ("answer", "wanted"),
     [
         (1.002, 1.0),
-        (-1, 1),
         (float("nan"), 1.0),
         (0.01, 0),
         (True, False),
@@ -74,6 +73,7 @@ def test_a_wrong_answer_is_refused_with_the_hint(answer, wanted):
         (0.0015, 1.5, r" \(got 0.0015, 1000 times too small\)"),
         ([1500, 3000], [1.5, 3], r" \(1000 times too large\)"),
         (1.5 * 3**0.5, 1.5, r" \(got 2.598, √3 times too large\)"),
+        (-1, 1, r" \(got -1, with the wrong sign\)"),
         ([-1.5, 3], [1.5, -3], r" \(with the wrong sign\)"),
         (2, 1.5, r" \(got 2, the mean\)"),
     ],
