@@ -26,7 +26,7 @@ def numbers(answer) -> torch.Tensor:
 
 
 FACTORS = {1000: "1000", 3**0.5: "√3"}
-"""Factors that tell of a slip: meV for eV or fs for ps, and an error per vector for one per component."""
+"""Factors that tell of a slip, such as meV for eV, or an error per vector for one per component."""
 
 
 def _slip(got: torch.Tensor, right: torch.Tensor) -> str:

@@ -21,7 +21,7 @@ from enn_lib.layers import check_dtype
 Cutoff = Callable[[Tensor, float], Tensor]
 
 PAIRS_AT_A_TIME = 4096
-"""So many pairs are summed in one go: with larger tensors most of the time goes into their allocation."""
+"""So many pairs are summed in one go; with larger tensors most of the time goes into their allocation."""
 
 
 def polynomial_cutoff(distance: Tensor, cutoff: float, power: int = 3) -> Tensor:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROLES = {"computes": "Computed by", "uses": "Used by", "obeys": "Obeyed by"}
-"""What a function has to do with an equation, as pages say it: definitions are used, statements obeyed."""
+"""What a function has to do with an equation, in the words of pages."""
 
 
 @dataclass(frozen=True)
