@@ -1,4 +1,4 @@
-r"""Analytic argon with cutoffs, in a periodic cell or in free space: what *A liquid* is learned from.
+r"""Analytic argon with cutoffs, in a periodic cell or in free space, of which models of a liquid learn.
 
 Units: Å for lengths, eV for energies, eV/Å for forces. Time and memory are linear in the number of atoms.
 """
