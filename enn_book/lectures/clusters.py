@@ -4,7 +4,7 @@ The global minima of LJ13 and LJ38 are known (Wales and Doye 1997): an icosahedr
 octahedron cut from the face-centred cubic crystal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,71 @@ def perturbed(positions: Tensor, amplitude: float, seed: int) -> Tensor:
     return positions + amplitude * torch.randn(positions.shape, dtype=positions.dtype, generator=generator)
 
 
+class FIREInParts(FIRE):
+    """`FIRE` on one tensor, with the choices that its orders bundle made one by one.
+
+    All three off is ``order="appendix"``; velocity first alone is ``"semi_implicit"``; all three on is
+    ``"ase"``. What is early comes before the push and uses the force at the present place; what is late comes
+    after the move and uses the force from before it.
+
+    Args:
+        params: one real parameter.
+        velocity_first: whether Step 4 updates v before it moves x.
+        early_brake: whether P, N, the time step and the stop (Steps 5, 7 and 8) come before the push.
+        early_mixing: whether the mixing (Step 6) comes before the push.
+        options: FIRE's other settings.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        *,
+        velocity_first: bool = False,
+        early_brake: bool = False,
+        early_mixing: bool = False,
+        **options,
+    ):
+        super().__init__(params, **options)
+        self.velocity_first = velocity_first
+        self.early = {"brake": early_brake, "mixing": early_mixing}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Do one turn with one gradient, as `FIRE.step` does."""
+        loss = torch.enable_grad()(closure)()
+        group = self.param_groups[0]
+        (x,) = group["params"]
+        is_first = not self.state[x]
+        v = self.state[x].setdefault("velocity", torch.zeros_like(x))
+        force = -x.grad
+        for is_early in (True, False):
+            if is_early and is_first:
+                continue  # as ASE: at rest there is nothing to look at
+            if not is_early:
+                before = v.clone()
+                v.add_(force, alpha=group["dt"] / group["mass"])
+                x.add_(v if self.velocity_first else before, alpha=group["dt"])
+            power = (force * v).sum().item()
+            if self.early["mixing"] == is_early:
+                self._mix(group, [force], [v])
+            if self.early["brake"] == is_early:
+                self._brake(group, v, power, n_compared=group["n_positive"] + (not is_early))
+        return loss
+
+    @staticmethod
+    def _brake(group: dict, velocity: Tensor, power: float, n_compared: int) -> None:
+        """Steps 7 and 8; ASE compares N before it is raised."""
+        group["power"] = power
+        group["n_positive"] += 1
+        if power <= 0:
+            group["dt"] = max(group["dt"] * group["f_dec"], group["dt_min"])
+            group["alpha"], group["n_positive"] = group["alpha_start"], 0
+            velocity.zero_()
+        elif n_compared > group["n_min"]:
+            group["dt"] = min(group["dt"] * group["f_inc"], group["lr"])
+            group["alpha"] *= group["f_alpha"]
+
+
 @dataclass(frozen=True)
 class Relaxation:
     """What happened on the way down; row k is the state before step k, and the last row is the end.
@@ -67,6 +132,7 @@ class Relaxation:
         power: P (Step 5) of the step that led to the row, ``(steps + 1,)``; zero in row 0.
         alpha: FIRE's mixing, ``(steps + 1,)``.
         converged: whether `largest_force` reached the tolerance.
+        gradients: how often the gradient was computed, also where FIRE 2.0 and ABC-FIRE go back.
     """
 
     positions: Tensor
@@ -76,6 +142,7 @@ class Relaxation:
     power: Tensor
     alpha: Tensor
     converged: bool
+    gradients: int
 
     @property
     def steps(self) -> int:
@@ -87,6 +154,7 @@ def relax(
     positions: Tensor,
     energy: Callable[[Tensor], Tensor] = REDUCED.energy,
     *,
+    method: Callable[..., FIRE] = FIRE,
     tolerance: float = 1e-6,
     max_steps: int = 5000,
     **options,
@@ -96,6 +164,7 @@ def relax(
     Args:
         positions: the start, ``(..., n)``, a floating-point dtype; it is not changed.
         energy: maps positions to a scalar that torch can differentiate.
+        method: makes the optimiser: `FIRE`, or `FIREInParts`.
         tolerance: stop where no row of the gradient is longer; at least 0.
         max_steps: stop after so many; at least 0.
         options: FIRE's settings. Its own defaults are the paper's, for a network; for a cluster in
@@ -111,11 +180,14 @@ def relax(
     if not positions.is_floating_point():
         raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
     x = torch.nn.Parameter(positions.detach().clone())
-    optimiser = FIRE([x], **options)
+    optimiser = method([x], **options)
     group = optimiser.param_groups[0]
     rows: list[tuple] = []
+    gradients = 0
 
     def closure() -> Tensor:
+        nonlocal gradients
+        gradients += 1
         optimiser.zero_grad()
         value = energy(x)
         value.backward()
@@ -131,10 +203,14 @@ def relax(
 
     force = record()
     while force > tolerance and len(rows) <= max_steps:
-        # The gradient is that of the row just recorded: no second evaluation.
-        optimiser.step(lambda: torch.tensor(rows[-1][1]))
+        # The first gradient is that of the row just recorded; where a step goes back, it asks for another.
+        known = [torch.tensor(rows[-1][1])]
+        optimiser.step(lambda known=known: known.pop() if known else closure())
         force = record()
     path, *numbers = zip(*rows, strict=True)
     return Relaxation(
-        torch.stack(path), *(torch.tensor(n, dtype=torch.float64) for n in numbers), force <= tolerance
+        torch.stack(path),
+        *(torch.tensor(n, dtype=torch.float64) for n in numbers),
+        converged=force <= tolerance,
+        gradients=gradients,
     )

@@ -5,8 +5,17 @@ import pytest
 import torch
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.optimize import fire as ase_fire
+from ase.optimize.fire2 import FIRE2
 
-from enn_book.lectures.clusters import KNOWN_MINIMA, NEAREST, REDUCED, known_structure, perturbed, relax
+from enn_book.lectures.clusters import (
+    KNOWN_MINIMA,
+    NEAREST,
+    REDUCED,
+    FIREInParts,
+    known_structure,
+    perturbed,
+    relax,
+)
 
 CAREFUL = {"dt": 0.002, "dt_max": 0.01, "mass": 1.0}
 """Time steps at which every order of FIRE is stable from these starts."""
@@ -49,12 +58,51 @@ def test_a_known_structure_touches_at_the_distance_of_a_pair(n_atoms):
     assert positions.mean(dim=0).abs().max() < 1e-12
 
 
-def test_with_a_long_time_step_the_printed_order_loses_atoms_and_that_of_ase_does_not():
+@pytest.mark.parametrize("is_abc", [False, True])
+def test_the_later_versions_take_the_energies_of_ase_also_after_they_went_back(is_abc):
+    """At a stop they evaluate again, at another place."""
+    atoms = ase.Atoms("Ar13", start(13).numpy())
+    atoms.calc = AseLennardJones(sigma=1, epsilon=1, rc=1e4)
+    times = {"dt": 0.002, "dtmax": 0.1, "dtmin": 1e-12, "maxstep": 1e9}
+    reference = FIRE2(atoms, logfile=None, **times, Nmin=5, astart=0.1, use_abc=is_abc)
+    order = "abc" if is_abc else "fire2"
+    ours = relax(start(13), order=order, dt=0.002, dt_max=0.1, mass=1.0, tolerance=0, max_steps=150)
+    energies = [atoms.get_potential_energy() for _ in reference.irun(fmax=0.0, steps=150)]
+    assert ours.energy.tolist() == pytest.approx(energies, rel=1e-8)
+    stops = (ours.power[1:] <= 0).sum() - 1  # the first step looks at no power
+    assert ours.gradients == ours.steps + 1 + stops > ours.steps + 1
+
+
+@pytest.mark.parametrize(
+    ("order", "choices"),
+    [
+        ("appendix", ()),
+        ("semi_implicit", ("velocity_first",)),
+        ("ase", ("velocity_first", "early_brake", "early_mixing")),
+    ],
+)
+def test_fire_in_parts_is_fire_where_an_order_has_the_same_choices(order, choices):
+    parts = relax(start(13), method=FIREInParts, **dict.fromkeys(choices, True), **CAREFUL)
+    whole = relax(start(13), order=order, **CAREFUL)
+    for name in ("positions", "dt", "power", "alpha"):
+        assert getattr(parts, name).equal(getattr(whole, name)), name
+
+
+@pytest.mark.parametrize("choice", ["velocity_first", "early_brake", "early_mixing"])
+def test_each_choice_of_fire_in_parts_is_another_way_down(choice):
+    plain, chosen = (relax(start(13), method=FIREInParts, **c, **CAREFUL) for c in ({}, {choice: True}))
+    assert chosen.converged
+    assert chosen.steps != plain.steps
+
+
+def test_with_a_long_time_step_the_printed_order_loses_atoms_unless_it_brakes_early():
     """The explicit Euler method gains energy where the well is stiff."""
     options = {"dt": 0.002, "dt_max": 0.1, "mass": 1.0, "max_steps": 500}
     ends = {o: relax(start(38), order=o, **options).energy[-1].item() for o in ("appendix", "ase")}
     assert ends["ase"] == pytest.approx(KNOWN_MINIMA[38], abs=1e-6)
     assert ends["appendix"] > KNOWN_MINIMA[38] + 1
+    braked = relax(start(38), method=FIREInParts, early_brake=True, **options | {"max_steps": 900})
+    assert braked.energy[-1].item() == pytest.approx(KNOWN_MINIMA[38], abs=1e-6)
 
 
 def test_a_relaxation_evaluates_once_a_step():
@@ -66,7 +114,7 @@ def test_a_relaxation_evaluates_once_a_step():
 
     relaxation = relax(start(13), energy, max_steps=7, **CAREFUL)
     assert (relaxation.steps, relaxation.converged) == (7, False)
-    assert len(calls) == 8  # the states before and after seven steps
+    assert len(calls) == relaxation.gradients == 8  # the states before and after seven steps
 
 
 def test_the_rows_of_a_relaxation_belong_together():
