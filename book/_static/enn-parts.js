@@ -151,10 +151,11 @@
     return draw;
   };
 
-  /** A legend: [stroke, dashed, words]. */
+  /** A legend: [stroke, dash, words], with a line of this dash or a "dot". */
   ENN.legend = (entries) =>
     ENN.make("p", { class: "enn-legend" }, ...entries.map(([stroke, dash, words]) => {
-      const key = ENN.make("span", { class: "enn-key", style: `border-top: 3px ${dash} var(--enn-${stroke})` });
+      const style = dash === "dot" ? `--dot: var(--enn-${stroke})` : `border-top: 3px ${dash} var(--enn-${stroke})`;
+      const key = ENN.make("span", { class: dash === "dot" ? "enn-dot" : "enn-key", style });
       return ENN.make("span", {}, key, ` ${words}`);
     }));
 

@@ -112,10 +112,14 @@
       for (const { height, line } of lines) {
         painter.path(line.map((p) => lifted(p, height)), { stroke: "edge", width: 1, alpha: 0.45 });
       }
-      painter.path(places.slice(0, now + 1), { stroke: "average", width: 1.4 });
-      for (let k = 0; k < now; k++) {
-        painter.ball(places[k], isStop(k) ? { fill: "predicted", radius: 0.055 } : { fill: "average", radius: 0.02 });
-      }
+      // The whole path is there, faintly, before the ball moves.
+      painter.path(places, { stroke: "average", width: 1.2, alpha: 0.4 });
+      painter.path(places.slice(0, now + 1), { stroke: "average", width: 1.8 });
+      places.forEach((place, k) => {
+        if (isStop(k)) painter.ball(place, { fill: "predicted", radius: k < now ? 0.055 : 0.035 });
+        else if (k < now) painter.ball(place, { fill: "average", radius: 0.02 });
+      });
+      painter.ball(places.at(-1), { radius: 0.13, ring: "analytic", text: data.end });
       painter.ball(places[now], { fill: isStop(now) ? "predicted" : "held", radius: 0.09 });
     };
     // Seen from above and from the side of small y, with the height upwards.
@@ -141,7 +145,7 @@
     });
     const controls = ENN.make("div", { class: "enn-controls" }, ...control.buttons, stops, control.slider);
     const legend = ENN.legend([
-      ["average", "solid", "a step"], ["predicted", "solid", "a stop: P was negative"], ["held", "solid", "now"],
+      ["average", "solid", "the path"], ["predicted", "dot", "a stop: P was negative"], ["held", "dot", "the ball"],
     ]);
     root.append(controls, panel, legend, readout);
     const drawStep = ENN.plot(root, "The time step Δt of every step; the numbers stand above.", () => ({

@@ -98,21 +98,19 @@ def check_plane(relaxation: Relaxation) -> None:
 
 
 def plot_relaxations(relaxations: Mapping[str, Relaxation], minimum: float) -> Figure:
-    """How far the energy of a cluster is above its known minimum, in epsilon, and FIRE's time step.
+    """How far the energy of a cluster is above its known minimum, in epsilon.
 
     Args:
         relaxations: by label.
         minimum: the known energy, epsilon.
     """
-    figure, (top, bottom) = new_figure(2, 1, height=5.0, sharex=True)
+    figure, axes = new_figure()
     for (label, relaxation), color, dash in zip(
         relaxations.items(), (VERMILION, BLUE, GREEN, SKY), ("-", "--", "-.", ":"), strict=False
     ):
-        top.plot(relaxation.energy - minimum, color=color, linestyle=dash, label=label)
-        bottom.plot(relaxation.dt, color=color, linestyle=dash)
+        axes.plot(relaxation.energy - minimum, color=color, linestyle=dash, label=label)
     # The published energies end at the sixth decimal.
-    top.axhline(1e-6, label="last digit of the published energy", **REMARK)
-    top.set(yscale="log", ylim=(1e-8, None), ylabel=r"$U - U_\mathrm{min}$ ($\epsilon$)")
-    top.legend()
-    bottom.set(xlabel="step", ylabel=r"$\Delta t$")
+    axes.axhline(1e-6, label="last digit of the published energy", **REMARK)
+    axes.set(yscale="log", ylim=(1e-7, None), xlabel="step", ylabel=r"$U - U_\mathrm{min}$ ($\epsilon$)")
+    axes.legend()
     return figure

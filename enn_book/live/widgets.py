@@ -204,7 +204,7 @@ def descent_widget(
     extent: Extent = VALLEY_EXTENT,
     instead: str,
 ) -> str:
-    """A descent of FIRE on a surface, step by step, with dt, P and alpha.
+    """A descent of FIRE on a surface, step by step, with dt, P and alpha; its whole path is faintly there.
 
     Args:
         relaxation: of two coordinates, positions ``(steps + 1, 2)``.
@@ -220,5 +220,6 @@ def descent_widget(
         **{n: packed(getattr(relaxation, n)) for n in ("positions", "energy", "dt", "power", "alpha")},
         "levels": [{"height": level, "line": packed(line)} for level, line in level_lines(energy, extent)],
         "extent": extent,
+        "end": "minimum" if relaxation.converged else "end",
     }
     return widget("descent", data, instead=instead)

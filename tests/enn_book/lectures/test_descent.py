@@ -41,6 +41,5 @@ def test_a_path_in_space_is_refused():
 
 
 def test_a_relaxation_is_drawn_above_its_minimum(descent):
-    top, bottom = plot_relaxations({"valley": descent}, -1.0).axes
-    torch.testing.assert_close(torch.from_numpy(top.lines[0].get_ydata()), descent.energy + 1)
-    assert bottom.lines[0].get_ydata().tolist() == descent.dt.tolist()
+    (axes,) = plot_relaxations({"valley": descent}, -1.0).axes
+    torch.testing.assert_close(torch.from_numpy(axes.lines[0].get_ydata()), descent.energy + 1)

@@ -162,6 +162,13 @@ def test_a_descent_arrives_with_what_fire_did_in_every_step():
     assert len(data["levels"]) == len(level_lines(valley, VALLEY_EXTENT))
 
 
+def test_the_end_of_a_descent_is_called_a_minimum_only_where_it_is_one():
+    start = torch.tensor([-1.3, 0.3], dtype=torch.float64)
+    for max_steps, word in ((5, "end"), (1000, "minimum")):
+        descent = relax(start, valley, dt=0.02, dt_max=0.2, mass=1.0, max_steps=max_steps, tolerance=1e-3)
+        assert data_of(descent_widget(descent, instead="Look."))["end"] == word
+
+
 def test_a_descent_in_space_is_refused():
     path = relax(torch.ones(3), lambda x: x.square().sum(), max_steps=2)
     with pytest.raises(ValueError, match=r"relaxation: got positions of shape \(3, 3\)"):
