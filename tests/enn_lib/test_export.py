@@ -16,11 +16,11 @@ from enn_lib.runs import load_run
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The softened run, averaged and alone, written and read back."""
+    """The softened run, averaged, as without further words, and alone; written and read back."""
     file, run = tmp_path_factory.mktemp("export") / "softened.pt2", load_run("softened")
     return {
-        average: torch.export.load(export_run(run, file, average=average)).module()
-        for average in (True, False)
+        average: torch.export.load(export_run(run, file, **options)).module()
+        for average, options in ((True, {}), (False, {"average": False}))
     }
 
 
@@ -31,6 +31,13 @@ def test_a_file_read_back_gives_the_same_forces(exported, average, batch):
     field = load_run("softened").force_field
     wanted = (PermutationAverage(field) if average else field).forces(positions)
     torch.testing.assert_close(exported[average](positions), wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_the_weights_are_parameters_that_can_be_read(exported):
+    network = load_run("softened").force_field.network
+    weights = {f"network.{name}": weight for name, weight in network.named_parameters()}
+    for module in exported.values():
+        torch.testing.assert_close(dict(module.named_parameters()), weights)
 
 
 def test_it_keeps_the_symmetries(exported):
@@ -60,6 +67,16 @@ def test_the_command_writes_the_average_unless_the_network_alone_is_wanted(
     assert main(["export", "softened", str(file), *option]) == 0
     forces, positions = torch.export.load(file).module(), sample_positions(2, seed=4)
     torch.testing.assert_close(forces(positions), exported[average](positions), rtol=1e-12, atol=1e-14)
+
+
+def test_the_command_says_where_the_file_is_and_how_it_is_read(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("enn_lib.__main__.export_run", lambda run, file, average: file)
+    file = tmp_path / "a b's.pt2"
+    assert main(["export", "softened", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: positions (batch, 4, 3) in Å, float64, to forces in eV/Å",
+        f"read it with: torch.export.load({str(file)!r}).module()",
+    ]
 
 
 def test_another_suffix_is_refused(tmp_path, capsys):
