@@ -268,6 +268,7 @@ def test_masses_may_be_of_any_type_of_number():
         torch.testing.assert_close(thermal_velocities(5, mass=MASSES.to(dtype)), wanted, rtol=1e-14, atol=0)
     heavy = 10**30
     torch.testing.assert_close(thermal_velocities(5, mass=heavy), thermal_velocities(5, mass=float(heavy)))
+    assert simulate(ARGON, *paper_initial_conditions(1), 1, mass=heavy).mass == float(heavy)
 
 
 @pytest.mark.parametrize("options", [{}, {"progress": False}, {"progress": True}], ids=str)
