@@ -71,6 +71,11 @@ def test_a_seed_stands_for_the_same_element_in_either_precision(group, pair):
     assert low.equal(high.to(low.dtype))
 
 
+def test_a_seed_stands_for_the_same_permutation_every_time():
+    assert random_element("S", 20, seed=1).equal(random_element("S", 20, seed=1))
+    assert not random_element("S", 20, seed=1).equal(random_element("S", 20, seed=3))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 def test_translations_are_normal_with_imaginary_parts_where_there_are_any_and_of_double_precision(dtype):
     t = random_element("T", 10_000, dtype=dtype, seed=0)

@@ -65,7 +65,10 @@ def assert_refused(capsys, message, *arguments):
                 "one .pt2 file",
             ],
         ),
-        (["train"], ["--config", "--out", "--max-minutes", "go on from its checkpoint", "JSON"]),
+        (
+            ["train"],
+            ["--config", "--out", "--max-minutes", "{auto,cpu,cuda}", "go on from its checkpoint", "JSON"],
+        ),
         (["evaluate"], ["run folder", "shipped run", "permutations", "metrics.json"]),
         (["runs"], ["shipped runs"]),
         (["export"], ["run folder", "shipped run", ".pt2", "--alone", "permutations"]),
