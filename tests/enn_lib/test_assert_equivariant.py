@@ -4,13 +4,20 @@ import re
 
 import pytest
 import torch
-from examples import OneDevice, biased_network, normal
+from examples import OneDevice, biased_network, generator, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enn_lib import ARGON, NetworkForceField, PermutationAverage
 from enn_lib.argon import Scales, sample_positions
-from enn_lib.groups import TOLERANCES, act, assert_equivariant, equivariance_error, random_element
+from enn_lib.groups import (
+    TOLERANCES,
+    act,
+    assert_equivariant,
+    equivariance_error,
+    random_element,
+    random_unitary,
+)
 
 
 def product(group, first, second):
@@ -69,6 +76,13 @@ def test_the_only_permutation_of_one_vector_is_none():
 def test_a_seed_stands_for_the_same_element_in_either_precision(group, pair):
     low, high = (random_element(group, 3, dtype=dtype, seed=1) for dtype in pair)
     assert low.equal(high.to(low.dtype))
+
+
+@pytest.mark.parametrize("group", ["U", "SO"])
+def test_a_seed_stands_for_the_matrix_that_a_generator_of_that_seed_gives(group):
+    for seed in range(4):
+        matrix = random_unitary(3, group=group, generator=generator(seed))
+        assert random_element(group, 3, dtype=torch.complex128, seed=seed).equal(matrix)
 
 
 def test_a_seed_stands_for_the_same_permutation_every_time():
@@ -209,6 +223,27 @@ def test_the_member_of_the_group_is_where_the_input_is():
     """All is computed there; only the error, a number, could not be read from this device."""
     with OneDevice(), pytest.raises(RuntimeError, match="item"):
         assert_equivariant(torch.tanh, vectors(3, 2).to("meta"))
+
+
+def test_the_error_is_relative_to_the_largest_entry_and_knows_no_unit():
+    x, stretch = vectors(3, 2), torch.tensor([[1.0], [1.0], [1.5]], dtype=torch.float64)
+    swap = torch.eye(3, dtype=torch.float64)[[2, 1, 0]]
+    error = (stretch * (swap @ x) - swap @ (stretch * x)).abs().max() / (stretch * x).abs().max()
+    for unit in (1.0, 1e3):
+        measured = equivariance_error(lambda x: stretch * x, unit * x, operator=swap)
+        assert measured == pytest.approx(error.item(), rel=1e-12)
+
+
+def test_the_members_of_the_first_three_seeds_are_tried():
+    tried = []
+
+    def action(element, x):
+        tried.append(element)
+        return element @ x
+
+    assert_equivariant(lambda x: x, vectors(3, 2), action=action, n=3)
+    wanted = [random_element("O", 3, seed=seed) for seed in range(3)]
+    assert torch.stack(tried[::2]).equal(torch.stack(wanted)), "for the input; then for the output"
 
 
 def test_what_is_zero_everywhere_is_equivariant():
