@@ -196,6 +196,12 @@ def test_the_message_gives_what_to_type_to_have_the_element_again():
     )
 
 
+def test_of_real_vectors_the_message_speaks_of_the_orthogonal_group():
+    said = r"not equivariant under O\(3\): .* random_element\('O', 3, dtype=torch.float64, seed=0\)"
+    with pytest.raises(AssertionError, match=said):
+        assert_equivariant(torch.tanh, vectors(3, 2))
+
+
 def test_the_error_for_one_member_knows_the_group_and_both_actions():
     def distance(x, y):
         return torch.linalg.vector_norm(x - y, dim=-1)
