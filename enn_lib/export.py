@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from enn_lib.argon import N_ATOMS
+from enn_lib.argon import sample_positions
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import Run
 from enn_lib.storage import replacing
@@ -42,9 +42,9 @@ def export_run(run: Run, path: Path, *, average: bool = True) -> Path:
     """
     if path.suffix != ".pt2":
         raise ValueError(f"file: got {path.name!r}, wanted a name that ends in .pt2")
-    example = torch.randn(2, N_ATOMS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(_Module(run, average), (3 * example,), dynamic_shapes=({0: batch},))
+    example = sample_positions(2, seed=0)
+    any_number = torch.export.Dim("batch")
+    program = torch.export.export(_Module(run, average), (example,), dynamic_shapes=({0: any_number},))
     # torch insists on the suffix .pt2, which a part does not have; a stream has no name.
     with replacing(path) as part, open(part, "wb") as file:
         torch.export.save(program, file)

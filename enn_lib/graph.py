@@ -377,7 +377,7 @@ def features_or_ones(v: Tensor | None, count: int, kinds: int, like: Tensor) -> 
     if v is None:
         if kinds != 1:
             raise ValueError(f"v: got None, wanted node features (..., {count}, {kinds})")
-        return torch.ones(count, 1, dtype=like.real.dtype, device=like.device)
+        return torch.ones(count, 1, device=like.device)
     if v.shape[-2:] != (count, kinds):
         raise ValueError(f"v: got shape {tuple(v.shape)}, wanted (..., {count}, {kinds})")
     return v

@@ -90,7 +90,7 @@ def random_element(group: GroupName, n: int, *, dtype: torch.dtype = torch.float
     sign = 1 if seed % 2 else -1
     if group == "S":
         order = torch.randperm(n, generator=generator)
-        if n > 1 and torch.linalg.det(torch.eye(n, dtype=torch.float64)[order]).sign() != sign:
+        if torch.linalg.det(torch.eye(n, dtype=torch.float64)[order]).sign() != sign:
             order[:2] = order[:2].flip(0)
         return order
     if group == "T":

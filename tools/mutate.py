@@ -21,6 +21,7 @@ from pathlib import Path
 from pages import ROOT
 
 EQUIVALENT = ROOT / "tests" / "enn_lib" / "equivalent_mutants.toml"
+MUTANTS = ROOT / "mutants"
 
 WANTED = 0.95
 """The share of the mutants that has to be noticed."""
@@ -104,12 +105,13 @@ def main() -> None:
     if strangers := sorted(set(wanted) - set(modules)):
         parser.error(f"MODULE: got {', '.join(strangers)}, wanted some of {', '.join(modules)}")
     os.chdir(ROOT)
+    MUTANTS.mkdir(exist_ok=True)  # Python never looks again into a folder that is not there when it starts
     # mutmut looks for mypy, and the processes that it starts look for the library, where these say.
     scripts = Path(sys.executable).parent
     env = {
         **os.environ,
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "mutants"),
+        "PYTHONPATH": str(MUTANTS),
     }
     # Those of a package's own file have no module in their names.
     names = ["enn_lib.x*" if module == "__init__" else f"enn_lib.{module}.*" for module in wanted]

@@ -4,13 +4,20 @@ import re
 
 import pytest
 import torch
-from examples import biased_network, normal
+from examples import OneDevice, biased_network, generator, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enn_lib import ARGON, NetworkForceField, PermutationAverage
 from enn_lib.argon import Scales, sample_positions
-from enn_lib.groups import TOLERANCES, act, assert_equivariant, equivariance_error, random_element
+from enn_lib.groups import (
+    TOLERANCES,
+    act,
+    assert_equivariant,
+    equivariance_error,
+    random_element,
+    random_unitary,
+)
 
 
 def product(group, first, second):
@@ -69,6 +76,27 @@ def test_the_only_permutation_of_one_vector_is_none():
 def test_a_seed_stands_for_the_same_element_in_either_precision(group, pair):
     low, high = (random_element(group, 3, dtype=dtype, seed=1) for dtype in pair)
     assert low.equal(high.to(low.dtype))
+
+
+@pytest.mark.parametrize("group", ["U", "SO"])
+def test_a_seed_stands_for_the_matrix_that_a_generator_of_that_seed_gives(group):
+    for seed in range(4):
+        matrix = random_unitary(3, group=group, generator=generator(seed))
+        assert random_element(group, 3, dtype=torch.complex128, seed=seed).equal(matrix)
+
+
+def test_a_seed_stands_for_the_same_permutation_every_time():
+    assert random_element("S", 20, seed=1).equal(random_element("S", 20, seed=1))
+    assert not random_element("S", 20, seed=1).equal(random_element("S", 20, seed=3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_translations_are_normal_with_imaginary_parts_where_there_are_any_and_of_double_precision(dtype):
+    t = random_element("T", 10_000, dtype=dtype, seed=0)
+    assert t.dtype == dtype
+    parts = torch.view_as_real(t) if dtype.is_complex else t.unsqueeze(-1)
+    assert (parts.square().mean(dim=0) * parts.shape[-1] - 1).abs().max() < 0.05
+    assert (parts != parts.float()).any(dim=0).all()
 
 
 def test_a_permutation_moves_vector_i_to_place_element_i():
@@ -168,6 +196,62 @@ def test_the_message_gives_what_to_type_to_have_the_element_again():
     )
 
 
+def test_of_real_vectors_the_message_speaks_of_the_orthogonal_group():
+    said = r"not equivariant under O\(3\): .* random_element\('O', 3, dtype=torch.float64, seed=0\)"
+    with pytest.raises(AssertionError, match=said):
+        assert_equivariant(torch.tanh, vectors(3, 2))
+
+
+def test_the_error_for_one_member_knows_the_group_and_both_actions():
+    def distance(x, y):
+        return torch.linalg.vector_norm(x - y, dim=-1)
+
+    x, y = (normal(5, 3, seed=seed) for seed in range(2))
+    t = random_element("T", 3, seed=0)
+    options = {"operator": t, "group": "T", "output_action": "invariant"}
+    assert equivariance_error(distance, x, y, action="rows", **options) < 1e-14
+    assert equivariance_error(distance, x, y, action=("rows", "invariant"), **options) > 0.1
+    with pytest.raises(ValueError, match=r"^action: got 3, wanted one, or one for each of 2 tensors$"):
+        equivariance_error(distance, x, y, action=["rows"] * 3, **options)
+
+
+def test_a_function_that_returns_another_number_of_outputs_after_the_action_does_not_pass():
+    def outputs(x):
+        return [x] * (1 if x[0, 0, 0] > 0 else 2)
+
+    x = vectors(3, 2)
+    for sign in (1, -1):
+        with pytest.raises(ValueError, match="zip"):
+            equivariance_error(outputs, sign * x, operator=-torch.eye(3, dtype=torch.float64))
+
+
+def test_the_member_of_the_group_is_where_the_input_is():
+    """All is computed there; only the error, a number, could not be read from this device."""
+    with OneDevice(), pytest.raises(RuntimeError, match="item"):
+        assert_equivariant(torch.tanh, vectors(3, 2).to("meta"))
+
+
+def test_the_error_is_relative_to_the_largest_entry_and_knows_no_unit():
+    x, stretch = vectors(3, 2), torch.tensor([[1.0], [1.0], [1.5]], dtype=torch.float64)
+    swap = torch.eye(3, dtype=torch.float64)[[2, 1, 0]]
+    error = (stretch * (swap @ x) - swap @ (stretch * x)).abs().max() / (stretch * x).abs().max()
+    for unit in (1.0, 1e3):
+        measured = equivariance_error(lambda x: stretch * x, unit * x, operator=swap)
+        assert measured == pytest.approx(error.item(), rel=1e-12)
+
+
+def test_the_members_of_the_first_three_seeds_are_tried():
+    tried = []
+
+    def action(element, x):
+        tried.append(element)
+        return element @ x
+
+    assert_equivariant(lambda x: x, vectors(3, 2), action=action, n=3)
+    wanted = [random_element("O", 3, seed=seed) for seed in range(3)]
+    assert torch.stack(tried[::2]).equal(torch.stack(wanted)), "for the input; then for the output"
+
+
 def test_what_is_zero_everywhere_is_equivariant():
     assert assert_equivariant(lambda x: 0 * x, vectors(3, 2)) == 0
 
@@ -232,6 +316,8 @@ def test_a_single_row_of_numbers_has_no_vectors():
         assert_equivariant(torch.tanh, normal(3))
     with pytest.raises(ValueError, match=r"x: got shape \(3,\), wanted vectors of dimension 3 as columns"):
         act("O", torch.eye(3), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"x: got shape \(4, 2\), wanted vectors of dimension 3 as columns"):
+        act("T", torch.zeros(3), torch.zeros(4, 2))
 
 
 def test_an_output_whose_shape_depends_on_the_input_is_named():

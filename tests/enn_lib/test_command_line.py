@@ -1,17 +1,20 @@
 """``python -m enn_lib train | evaluate | runs | export``."""
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
 from enn_lib.__main__ import main, parser
+from enn_lib.evaluation import evaluate
 from enn_lib.runs import load_run, shipped_runs
 
 WEIGHTS = "model.safetensors"
@@ -62,7 +65,10 @@ def assert_refused(capsys, message, *arguments):
                 "one .pt2 file",
             ],
         ),
-        (["train"], ["--config", "--out", "--max-minutes", "go on from its checkpoint", "JSON"]),
+        (
+            ["train"],
+            ["--config", "--out", "--max-minutes", "{auto,cpu,cuda}", "go on from its checkpoint", "JSON"],
+        ),
         (["evaluate"], ["run folder", "shipped run", "permutations", "metrics.json"]),
         (["runs"], ["shipped runs"]),
         (["export"], ["run folder", "shipped run", ".pt2", "--alone", "permutations"]),
@@ -157,6 +163,36 @@ def test_train_then_evaluate_writes_the_metrics_it_prints(config_file, tmp_path,
         assert dynamics["steps"] == [1500, 4000]
         last = f"{dynamics['rmsd_positions'][1]:.3g} Å, {dynamics['rmsd_energy'][1]:.3g} eV"
         assert f"after 4000 fs {last}" in line
+
+
+def test_the_headline_is_that_of_the_last_step(tiny, monkeypatch, capsys):
+    monkeypatch.setattr("enn_lib.__main__.evaluate", partial(evaluate, steps=(1, 2, 40)))
+    assert run("evaluate", "tiny") == 0
+    dynamics = load_run("tiny").metrics["dynamics"]["network"]
+    last = f"{dynamics['rmsd_positions'][-1]:.3g} Å, {dynamics['rmsd_energy'][-1]:.3g} eV"
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"per vector; after 40 fs {last}")
+
+
+def test_where_the_console_knows_no_angstrom_it_shows_a_question_mark(monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", console)
+    assert run("runs") == 0
+    console.flush()
+    assert b"test RMSD (eV/?)" in console.buffer.getvalue()
+
+
+def test_training_happens_on_the_device_asked_for_with_the_processes_that_met(
+    config_file, tmp_path, monkeypatch, capsys
+):
+    command = ("train", "--config", config_file, "--out", tmp_path / "run", "--device")
+    train = Mock(return_value=SimpleNamespace(iteration=1, seconds=2.0))
+    monkeypatch.setattr("enn_lib.__main__.train", train)
+    assert run(*command, "cpu") == 0
+    assert train.call_args.kwargs["workers"].device.type == "cpu"
+    capsys.readouterr()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert_refused(capsys, "device: got 'cuda'", *command, "cuda")
 
 
 def test_training_that_was_stopped_says_how_to_go_on_and_does(config_file, small_run, tmp_path, capsys):

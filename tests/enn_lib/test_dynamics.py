@@ -165,6 +165,8 @@ def test_the_start_is_the_first_record_and_the_time_is_in_fs(start, trajectory):
     assert trajectory.velocities[0].equal(start[1])
     assert trajectory.positions.shape == trajectory.velocities.shape == (401, 3, 4, 3)
     assert trajectory.time.tolist() == list(range(401))
+    assert trajectory.time.dtype == torch.float64
+    assert simulate(ARGON, *start, 5, 0.4, every=2).time.tolist() == [0.0, 0.8, 1.6]
 
 
 def test_keeping_fewer_records_keeps_the_same_path(start, trajectory):
@@ -250,20 +252,36 @@ def test_two_atoms_move_against_each_other():
     torch.testing.assert_close(one, -other)
 
 
-def test_without_a_seed_the_velocities_are_those_of_seed_0():
-    assert thermal_velocities(3).equal(thermal_velocities(3, seed=0))
-    assert paper_initial_conditions()[1].equal(thermal_velocities(10, seed=0, temperature=10.0))
+def test_without_further_words_the_velocities_are_those_of_seed_0_at_10_kelvin():
+    assert thermal_velocities(3).equal(thermal_velocities(3, 4, temperature=10.0, seed=0))
+    assert paper_initial_conditions()[1].equal(thermal_velocities(10))
 
 
-@pytest.mark.parametrize("progress", [False, True])
-def test_a_bar_counts_the_steps_where_one_is_wanted(progress, start, monkeypatch, capsys):
+def test_the_start_of_the_paper_may_be_as_hot_and_of_the_seed_that_one_likes():
+    options = {"temperature": 30.0, "seed": 4}
+    assert paper_initial_conditions(2, **options)[1].equal(thermal_velocities(2, **options))
+
+
+def test_masses_may_be_of_any_type_of_number():
+    wanted = thermal_velocities(5, mass=MASSES)
+    for dtype in (torch.float32, torch.int64):
+        torch.testing.assert_close(thermal_velocities(5, mass=MASSES.to(dtype)), wanted, rtol=1e-14, atol=0)
+    heavy = 10**30
+    torch.testing.assert_close(thermal_velocities(5, mass=heavy), thermal_velocities(5, mass=float(heavy)))
+    assert simulate(ARGON, *paper_initial_conditions(1), 1, mass=heavy).mass == float(heavy)
+
+
+@pytest.mark.parametrize("options", [{}, {"progress": False}, {"progress": True}], ids=str)
+def test_a_bar_counts_the_steps_where_one_is_wanted(options, start, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    simulate(ARGON, *start, 3, progress=progress)
-    assert ("3/3" in capsys.readouterr().err) == progress
+    simulate(ARGON, *start, 3, **options)
+    bar = re.search(r"3/3 .*[\d?](step/s|s/step)", capsys.readouterr().err)
+    assert (bar is not None) == options.get("progress", False)
 
 
-def test_at_zero_kelvin_nothing_moves():
+def test_at_zero_kelvin_nothing_moves_and_above_it_all_do():
     assert (thermal_velocities(2, temperature=0.0) == 0).all()
+    assert (thermal_velocities(2, temperature=0.1) != 0).all()
 
 
 # The deviations
@@ -304,18 +322,24 @@ def test_a_trajectory_does_not_deviate_from_itself(trajectory):
     assert (rmsd_energy(trajectory, trajectory) == 0).all()
 
 
-def test_a_shift_of_all_atoms_is_the_rmsd_of_positions_and_none_of_energies(trajectory):
+@pytest.fixture(scope="module")
+def two_samples(trajectory):
+    """As there are three dimensions, a sum over three samples could be taken for one over them."""
+    return replace(trajectory, positions=trajectory.positions[:, :2], velocities=trajectory.velocities[:, :2])
+
+
+def test_a_shift_of_all_atoms_is_the_rmsd_of_positions_and_none_of_energies(two_samples):
     """By 3, 4 and 12 Å: 13 Å, because the square is that of a distance and not of a component."""
     shift = torch.tensor([3.0, 4.0, 12.0], dtype=torch.float64)
-    moved = replace(trajectory, positions=trajectory.positions + shift)
-    torch.testing.assert_close(rmsd_positions(trajectory, moved), torch.full((401,), 13.0).double())
-    assert rmsd_energy(trajectory, moved).max() < 1e-14
+    moved = replace(two_samples, positions=two_samples.positions + shift)
+    torch.testing.assert_close(rmsd_positions(two_samples, moved), torch.full((401,), 13.0).double())
+    assert rmsd_energy(two_samples, moved).max() < 1e-14
 
 
-def test_the_displacement_is_the_deviation_from_atoms_that_stay_where_they_are(trajectory):
-    stays = replace(trajectory, positions=trajectory.positions[:1].expand_as(trajectory.positions))
-    torch.testing.assert_close(trajectory.displacement(), rmsd_positions(trajectory, stays))
-    assert trajectory.displacement()[-1] > 0
+def test_the_displacement_is_the_deviation_from_atoms_that_stay_where_they_are(two_samples):
+    stays = replace(two_samples, positions=two_samples.positions[:1].expand_as(two_samples.positions))
+    torch.testing.assert_close(two_samples.displacement(), rmsd_positions(two_samples, stays))
+    assert two_samples.displacement()[-1] > 0
 
 
 # Bad input

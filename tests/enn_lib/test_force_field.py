@@ -5,15 +5,16 @@ from copy import deepcopy
 
 import pytest
 import torch
-from examples import OneDevice, biased_network, generator
+from examples import OneDevice, biased_network, generator, with_biases
 
 from enn_lib.activations import VectorSoftsign
 from enn_lib.argon import ARGON, Scales, sample_positions
-from enn_lib.force_field import ForceField, GraphForceField, NetworkForceField
-from enn_lib.graph import GaussianRadial, VectorGraphLayer
+from enn_lib.force_field import EnergyForceField, ForceField, GraphForceField, NetworkForceField
+from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 from enn_lib.groups import assert_equivariant
 from enn_lib.network import ENN
 from enn_lib.permutation import PermutationAverage
+from enn_lib.scalar_features import ScalarFeatureENN
 from enn_lib.training import fit_graph_force_field
 
 SCALES = Scales(position=4.5, force=0.13)
@@ -29,10 +30,23 @@ def make_graph_field():
     return GraphForceField(layer, network, torch.ones(2), 0.13)
 
 
+def make_energy_field(dtype=torch.float64):
+    layer = CombinedGraphLayer(GaussianRadial([0.5, 0.5], [3.0, 4.0], 6.0))
+    options = {"softening": 0.3, "dtype": dtype, "generator": generator(1)}
+    network = with_biases(ScalarFeatureENN((2, 5, 1), m=1, activation=VectorSoftsign(0.3), **options))
+    return EnergyForceField(layer, network, torch.ones(2), 2 * torch.ones(2, 2), 0.13)
+
+
 every_field = pytest.mark.parametrize(
     "field",
-    [ARGON, make(softening=0.3), PermutationAverage(make(softening=0.3)), make_graph_field()],
-    ids=["the potential", "a network", "its average", "a graph network"],
+    [
+        ARGON,
+        make(softening=0.3),
+        PermutationAverage(make(softening=0.3)),
+        make_graph_field(),
+        make_energy_field(),
+    ],
+    ids=["the potential", "a network", "its average", "a graph network", "an energy network"],
 )
 
 alone_and_averaged = pytest.mark.parametrize(
@@ -86,7 +100,8 @@ def test_torch_s_function_transforms_agree_with_loops(field, positions):
     jacobians = torch.func.vmap(torch.func.jacrev(field.forces))(positions[:3])
     loop = [torch.autograd.functional.jacobian(field.forces, r) for r in positions[:3]]
     torch.testing.assert_close(jacobians, torch.stack(loop))
-    torch.testing.assert_close(torch.func.vmap(field.forces)(positions), field.forces(positions))
+    if not isinstance(field, EnergyForceField):  # which needs autograd; torch refuses that in vmap
+        torch.testing.assert_close(torch.func.vmap(field.forces)(positions), field.forces(positions))
 
 
 @every_field
@@ -103,6 +118,12 @@ def test_forces_are_computed_on_the_device_of_the_positions(field, positions):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_forces_have_the_dtype_of_the_positions_whatever_the_network_s(dtype, positions):
     assert make(dtype=torch.float32).forces(positions.to(dtype)).dtype == dtype
+
+
+def test_an_energy_has_the_dtype_of_the_positions_whatever_the_network_s(positions):
+    low, high = (make_energy_field(dtype).energy(positions) for dtype in (torch.float32, torch.float64))
+    assert low.dtype == torch.float64
+    torch.testing.assert_close(low, high, rtol=1e-4, atol=1e-5)
 
 
 @alone_and_averaged

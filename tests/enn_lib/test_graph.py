@@ -281,6 +281,27 @@ def test_a_trainable_weight_starts_so_that_each_sum_over_beta_and_delta_has_vari
     )
 
 
+@all_dtypes
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kronecker_delta_has_the_dtype_asked_for(kind, dtype):
+    weight = kind(radial(), dtype=dtype).weight
+    assert weight.dtype == dtype
+    assert weight.squeeze(1).equal(torch.eye(3, dtype=dtype))
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
+@pytest.mark.parametrize("kind", KINDS)
+def test_descriptors_of_single_precision_stay_so_whatever_the_default(kind):
+    assert kind(radial(), dtype=torch.float32)(nodes(4, 3).float()).dtype == torch.float32
+
+
 def test_the_smallest_layer_has_one_value_of_one_node_feature_and_two_radial_functions():
     layer = ScalarGraphLayer(GaussianRadial.geometric(2, 1.0, 6.0), 1, node_features=1)
     assert layer(nodes(4, 3).float()).shape == (4, 1)

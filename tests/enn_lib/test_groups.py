@@ -121,9 +121,10 @@ def test_a_dtype_without_a_tolerance_is_refused():
         assert_equivariant(torch.Tensor.half, torch.ones(3, 2), output_action="invariant")
 
 
+@pytest.mark.parametrize("action", ["columns", "rows"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.complex64])
-def test_an_output_in_another_dtype_than_the_input_is_named(dtype):
+def test_an_output_in_another_dtype_than_the_input_is_named(dtype, action):
     with pytest.raises(
         TypeError, match=rf"^function: got an output of {dtype}, wanted its input's torch.float32$"
     ):
-        assert_equivariant(lambda x: x.to(dtype), torch.ones(3, 2))
+        assert_equivariant(lambda x: x.to(dtype), torch.ones(3, 2), action=action)

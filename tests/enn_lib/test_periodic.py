@@ -101,11 +101,11 @@ def test_the_number_of_pairs_of_an_atom_does_not_grow_with_their_number():
 
 
 @every_kind
-@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize("features", [None, 1, 2])
 def test_from_neighbours_comes_what_comes_from_all_pairs(kind, features):
-    positions, v = 2 * normal(2, 3, 7, 3), normal(2, 3, 7, features, seed=1)
-    layer = kind(radial(), 3, node_features=features, dtype=torch.float64, generator=generator(2))
-    v = v if features > 1 else None
+    positions = 2 * normal(2, 3, 7, 3)
+    v = None if features is None else normal(2, 3, 7, features, seed=1)
+    layer = kind(radial(), 3, node_features=features or 1, dtype=torch.float64, generator=generator(2))
     from_pairs = layer(neighbours(positions, CUTOFF), v)
     torch.testing.assert_close(from_pairs, layer(positions, v), atol=1e-13, rtol=0)
 
@@ -446,6 +446,12 @@ EYE = torch.eye(3, dtype=torch.float64)
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_cell_may_be_small_in_the_unit_of_length():
+    cell = 0.3 * EYE
+    assert len(neighbours(0.1 * EYE[:1], 0.35, cell).i) == 3, "six images of the atom, each pair once"
+    assert direct_field(cell).cell is cell
 
 
 def test_an_empty_neighbourhood_has_no_pairs_and_no_forces():

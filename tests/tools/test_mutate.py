@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import mutate
 import pytest
 from mutate import EQUIVALENT, Mutant, change_of, report
 from pages import ROOT
@@ -56,3 +57,19 @@ def test_every_mutant_that_is_listed_has_a_reason_and_a_function_that_is_there()
         for change, reason in changes.items():
             assert f"def {change.partition(':')[0].rpartition('.')[2]}(" in text, change
             assert len(reason) > 10
+
+
+def test_the_copy_s_folder_is_there_when_python_starts_to_look_for_the_library(tmp_path, monkeypatch):
+    """Else the first run in a fresh checkout would test the library that is installed, and stop."""
+
+    def call(command, env):
+        assert env["PYTHONPATH"] == str(tmp_path / "mutants")
+        assert (tmp_path / "mutants").is_dir()
+        return 3
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mutate, "MUTANTS", tmp_path / "mutants")
+    monkeypatch.setattr(mutate.subprocess, "call", call)
+    monkeypatch.setattr("sys.argv", ["mutate.py", "layers"])
+    with pytest.raises(SystemExit, match="3"):
+        mutate.main()
