@@ -20,8 +20,8 @@ def check_parameters(values: Mapping[str, object], **wanted: Wanted) -> None:
         values: the parameters by name; others among them do no harm.
         wanted: for each parameter its least value, an integer where it has to be one, else a float; or its
             least and its largest, a pair, where that is not `LARGEST`; or a list of one of these, for a list
-            of at least one such entry; or ``bool`` for true or false; or ``str`` for text; or None if
-            anything will do.
+            of different such entries, at least one; or ``bool`` for true or false; or ``str`` for text; or
+            None if anything will do.
 
     Raises:
         ValueError: naming the parameter, what came and what is wanted.
@@ -35,7 +35,8 @@ def check_parameters(values: Mapping[str, object], **wanted: Wanted) -> None:
 def _is(value, limits: Wanted) -> bool:
     """Whether a value is what is wanted."""
     if isinstance(limits, list):
-        return isinstance(value, list | tuple) and len(value) > 0 and all(_is(v, limits[0]) for v in value)
+        is_good = isinstance(value, list | tuple) and value and all(_is(v, limits[0]) for v in value)
+        return is_good and len(set(value)) == len(value)
     if limits is None or isinstance(limits, type) or isinstance(value, bool):
         return limits is None or (isinstance(limits, type) and isinstance(value, limits))
     least, most = _range(limits)
@@ -51,7 +52,7 @@ def _range(limits: int | float | tuple) -> tuple:
 def _in_words(limits: Wanted) -> str:
     """What is wanted."""
     if isinstance(limits, list):
-        return f"a list, each entry {_in_words(limits[0])}"
+        return f"a list, no two entries alike, each {_in_words(limits[0])}"
     if isinstance(limits, type):
         return {bool: "True or False", str: "text"}[limits]
     least, most = _range(limits)

@@ -755,6 +755,17 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         Config.from_dict({name: {"a": 1}})
 
 
+LARGEST = dict.fromkeys(
+    ("n_configurations", "n_train", "batch_size", "chunk_size", "iterations", "checkpoint_every"), 10**9
+)
+LARGEST |= {"points_per_decade": 1000, "threads": 1024, "sampling_power": 100}
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**64 - 1])
+def test_every_seed_that_torch_takes_is_taken(seed):
+    build_network(Config(seed=seed))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -779,6 +790,14 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"widths": [6, 0, 4]}, r"widths\[1\]: got 0, wanted greater than 0"),
         ({"n_train": 0}, "n_train: got 0, wanted greater than 0 or null"),
         ({"batch_size": 0}, "batch_size: got 0, wanted greater than 0 or null"),
+        *(
+            ({name: most + 1}, rf"{name}: got {most + 1}, wanted less than or equal to {most}( or null)?$")
+            for name, most in LARGEST.items()
+        ),
+        ({"widths": [6, 10_001, 4]}, r"widths\[1\]: got 10001, wanted less than or equal to 10000"),
+        ({"seed": 2**64}, f"seed: got {2**64}, wanted less than {2**64}"),
+        ({"seed": -(2**63) - 1}, f"seed: got {-(2**63) - 1}, wanted greater than or equal to {-(2**63)}"),
+        ({"sampling_power": -101}, "sampling_power: got -101, wanted greater than or equal to -100"),
         ({"softening": -1.0}, r"softening: got -1\.0, wanted greater than or equal to 0"),
         (
             {"iterations": "x", "a": "y"},
