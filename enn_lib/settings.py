@@ -15,6 +15,7 @@ from enn_lib.fire import FIRE, Order
 from enn_lib.network import ENN, PAPER_WIDTHS
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
+Number = Annotated[FiniteFloat, Field(ge=-1e15, le=1e15)]
 Width = Annotated[int, Field(gt=0, le=10**4)]
 
 
@@ -91,8 +92,8 @@ class Config:
     data_seed: NonNegativeInt = 2208
     n_train: Count | None = None
     widths: Annotated[tuple[Width, ...], Field(strict=False)] = PAPER_WIDTHS  # JSON has a list
-    a: FiniteFloat = 0.1
-    softening: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    a: Number = 0.1
+    softening: Annotated[Number, Field(ge=0)] = 0.0
     output_activation: Literal["identity", "softsign"] = "identity"
     dtype: Literal["float32", "float64"] = "float32"
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0  # as torch takes it
@@ -104,11 +105,11 @@ class Config:
     sampling_power: Annotated[FiniteFloat, Field(ge=-100, le=100)] = 0.0
     sampling_share: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1.0
     iterations: Count = 1000
-    learning_rate: Annotated[FiniteFloat, Field(ge=0)] = 0.01
+    learning_rate: Annotated[Number, Field(ge=0)] = 0.01
     schedule: Literal["constant", "cosine"] = "cosine"
-    fire_dt: FiniteFloat = 0.001
-    fire_dt_max: FiniteFloat = 0.01
-    fire_mass: FiniteFloat = 0.1
+    fire_dt: Number = 0.001
+    fire_dt_max: Number = 0.01
+    fire_mass: Number = 0.1
     fire_order: Order = "appendix"
     checkpoint_every: Count = 1000
     points_per_decade: Annotated[int, Field(gt=0, le=1000)] = 10

@@ -300,6 +300,8 @@ def train(
         FloatingPointError: if training diverges; the last checkpoint stays.
         KeyboardInterrupt: after SIGINT (Ctrl-C) or SIGTERM, once the state is saved.
     """
+    if max_minutes is not None and not max_minutes >= 0:  # as NaN is not
+        raise ValueError(f"max_minutes: got {max_minutes}, wanted at least 0")
     with ExitStack() as held:
         workers.from_first(lambda: _prepare(folder, config, held))
         return _train(config, folder, max_minutes, workers)

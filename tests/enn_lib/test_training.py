@@ -520,6 +520,13 @@ def test_the_time_is_up_after_so_many_minutes_and_no_later(small_config, folder,
     assert trainer.history[-1][0] == trainer.iteration
 
 
+@pytest.mark.parametrize("minutes", [-1, math.nan])
+def test_minutes_that_are_none_are_refused(minutes, small_config, folder):
+    with pytest.raises(ValueError, match=f"^max_minutes: got {minutes}, wanted at least 0$"):
+        train(small_config, folder, max_minutes=minutes)
+    assert not folder.exists()
+
+
 def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
     monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
     trainer = train(small_config, folder)
@@ -758,6 +765,7 @@ def test_a_value_of_a_wrong_kind_is_named(name):
 LARGEST = dict.fromkeys(
     ("n_configurations", "n_train", "batch_size", "chunk_size", "iterations", "checkpoint_every"), 10**9
 )
+LARGEST |= dict.fromkeys(("a", "softening", "learning_rate", "fire_dt", "fire_dt_max", "fire_mass"), 10**15)
 LARGEST |= {"points_per_decade": 1000, "threads": 1024, "sampling_power": 100}
 
 
