@@ -409,6 +409,7 @@ def test_atoms_that_are_periodic_along_some_axes_only_are_refused():
 
 
 EYE = torch.eye(3, dtype=torch.float64)
+FLAT = torch.arange(1, 10, dtype=torch.float64).reshape(3, 3) / 10  # its determinant is 3e-18, by rounding
 
 
 @pytest.mark.parametrize(
@@ -423,8 +424,10 @@ EYE = torch.eye(3, dtype=torch.float64)
         (lambda: neighbours(6e4 * EYE, 5.0, 6 * EYE), "positions: got atoms 10,000 cells away or more"),
         # These ended Python, or took no end.
         (lambda: neighbours(EYE, 5.0, EYE * torch.tensor([1e6, 5, 5])), "cell: got heights 1 to 2e"),
-        (lambda: neighbours(EYE, 5.0, 1e200 * EYE), "cell: got heights .* cutoffs, wanted 0.05 to 300"),
+        (lambda: neighbours(EYE, 5.0, 1e200 * EYE), "cell: got .*, wanted vectors that span a volume"),
+        (lambda: neighbours(EYE, 5.0, 1e100 * EYE), "cell: got heights .* cutoffs, wanted 0.05 to 300"),
         (lambda: neighbours(EYE, 5.0, 0.2 * EYE), "cell: got heights 0.04 to 0.04 cutoffs"),
+        (lambda: direct_field(FLAT), "cell: got .*, wanted vectors that span a volume"),
         (lambda: neighbours(EYE.float(), 5.0, 1e-60 * EYE), "cell: got heights 2e-61 to"),
         (lambda: neighbours(EYE * torch.nan, 5.0), r"positions: got .*, finite"),
         (lambda: neighbours(EYE, 5.0, EYE[0]), r"cell: got shape \(3,\), wanted \(3, 3\)"),
