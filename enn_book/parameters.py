@@ -1,9 +1,14 @@
 """Whether the parameters of a page can be what they were set to."""
 
-import math
 from collections.abc import Mapping
 
-Wanted = type[bool] | int | float | tuple | list | None
+Wanted = type[bool] | type[str] | int | float | tuple | list | None
+
+LARGEST = 10**6
+"""Of a number without another limit: a page keeps in memory what it counts, and so many still fit."""
+
+SEEDS = (0, 2**32 - 1)
+"""The least and the largest seed, which every generator of random numbers takes."""
 
 
 def check_parameters(values: Mapping[str, object], **wanted: Wanted) -> None:
@@ -14,8 +19,9 @@ def check_parameters(values: Mapping[str, object], **wanted: Wanted) -> None:
     Args:
         values: the parameters by name; others among them do no harm.
         wanted: for each parameter its least value, an integer where it has to be one, else a float; or its
-            least and its largest, a pair; or a list of one of these, for a list of at least one such entry;
-            or ``bool`` for true or false; or None if anything will do.
+            least and its largest, a pair, where that is not `LARGEST`; or a list of one of these, for a list
+            of different such entries, at least one; or ``bool`` for true or false; or ``str`` for text; or
+            None if anything will do.
 
     Raises:
         ValueError: naming the parameter, what came and what is wanted.
@@ -23,26 +29,40 @@ def check_parameters(values: Mapping[str, object], **wanted: Wanted) -> None:
     for name, limits in wanted.items():
         value = values[name]
         if not _is(value, limits):
-            raise ValueError(f"{name}: got {value!r}, wanted {_in_words(limits)}")
+            raise ValueError(f"{name}: got {_in_short(value)}, wanted {_in_words(limits)}")
 
 
 def _is(value, limits: Wanted) -> bool:
     """Whether a value is what is wanted."""
     if isinstance(limits, list):
-        return isinstance(value, list | tuple) and len(value) > 0 and all(_is(v, limits[0]) for v in value)
-    if limits is None or limits is bool or isinstance(value, bool):
-        return limits is None or (limits is bool and isinstance(value, bool))
-    least, most = limits if isinstance(limits, tuple) else (limits, math.inf)
+        is_good = isinstance(value, list | tuple) and value and all(_is(v, limits[0]) for v in value)
+        return is_good and len(set(value)) == len(value)
+    if limits is None or isinstance(limits, type) or isinstance(value, bool):
+        return limits is None or (isinstance(limits, type) and isinstance(value, limits))
+    least, most = _range(limits)
     kinds = int | float if isinstance(least, float) else int
-    return isinstance(value, kinds) and math.isfinite(value) and least <= value <= most
+    return isinstance(value, kinds) and least <= value <= most  # which no NaN is
+
+
+def _range(limits: int | float | tuple) -> tuple:
+    """The least and the largest value."""
+    return limits if isinstance(limits, tuple) else (limits, LARGEST)
 
 
 def _in_words(limits: Wanted) -> str:
     """What is wanted."""
     if isinstance(limits, list):
-        return f"a list, each entry {_in_words(limits[0])}"
-    if limits is bool:
-        return "True or False"
-    least, most = limits if isinstance(limits, tuple) else (limits, None)
-    kind = "a number" if isinstance(least, float) else "an integer"
-    return f"{kind}, at least {least}" if most is None else f"{kind} from {least} to {most}"
+        return f"a list, no two entries alike, each {_in_words(limits[0])}"
+    if isinstance(limits, type):
+        return {bool: "True or False", str: "text"}[limits]
+    least, most = _range(limits)
+    return f"{'a number' if isinstance(least, float) else 'an integer'} from {least:,} to {most:,}"
+
+
+def _in_short(value) -> str:
+    """A value as it is written, in one line that is not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # of an integer of thousands of digits
+        text = "too many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -32,9 +32,10 @@ def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
         raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {wanted}, 3)")
     if not positions.is_floating_point():
         raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
-    if not is_true(positions.isfinite().all()):
-        bad = (~positions.isfinite()).sum().item()
-        raise ValueError(f"positions: got {bad} entries that are NaN or infinite, wanted finite ones (Å)")
+    is_good = (positions * 1e-15).abs() <= 1  # farther away, squares are no longer finite in float32
+    if not is_true(is_good.all()):
+        got = f"{(~is_good).sum().item()} entries that are NaN, infinite or beyond 1e15"
+        raise ValueError(f"positions: got {got}, wanted finite ones (Å)")
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,19 @@ class LennardJones:
         return 4 * self.epsilon * (s6 * s6 - s6)
 
     def _pairs(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Indices i < j, the vectors r_j - r_i and the squared distances of all pairs."""
+        """Indices i < j, squared distances and, along r_j - r_i, the forces on j of all pairs."""
         check_positions(positions)
         i, j = _pair_indices(positions)
         vectors = positions[..., j, :] - positions[..., i, :]
         squared = (vectors * vectors).sum(dim=-1)
-        if not is_true((squared != 0).all()):
-            *_, pair = (squared == 0).nonzero()[0].tolist()
-            raise ValueError(
-                f"positions: atoms {i[pair].item()} and {j[pair].item()} coincide, wanted distinct positions"
-            )
-        return i, j, vectors, squared
+        s6 = (self.r0**2 / squared) ** 3
+        forces = vectors * (24 * self.epsilon * (2 * s6 * s6 - s6) / squared).unsqueeze(-1)
+        is_good = forces.isfinite().all(dim=-1)  # which it is not where numbers of this dtype overflow
+        if not is_true(is_good.all()):
+            *_, pair = (~is_good).nonzero()[0].tolist()
+            got = f"atoms {i[pair].item()} and {j[pair].item()} coincide, or nearly"
+            raise ValueError(f"positions: {got}, wanted distinct positions")
+        return i, j, squared, forces
 
     def energy(self, positions: Tensor) -> Tensor:
         """The potential energy U (Eq. 39), eV: positions ``(..., atoms, 3)`` in Å -> ``(...)``.
@@ -75,7 +78,7 @@ class LennardJones:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        *_, squared = self._pairs(positions)
+        _, _, squared, _ = self._pairs(positions)
         return self.pair_energy(squared.sqrt()).sum(dim=-1)
 
     def forces(self, positions: Tensor) -> Tensor:
@@ -84,10 +87,7 @@ class LennardJones:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        i, j, vectors, squared = self._pairs(positions)
-        s6 = (self.r0**2 / squared) ** 3
-        # The force on atom j from atom i, along r_j - r_i; the one on i is its opposite.
-        pair_forces = vectors * (24 * self.epsilon * (2 * s6 * s6 - s6) / squared).unsqueeze(-1)
+        i, j, _, pair_forces = self._pairs(positions)
         forces = torch.zeros_like(positions)
         return forces.index_add(-2, j, pair_forces).index_add(-2, i, pair_forces, alpha=-1)
 

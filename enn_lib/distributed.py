@@ -118,10 +118,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return CPU
     place = int(os.environ["LOCAL_RANK"]) if started_by_torchrun() else 0
     if place >= torch.cuda.device_count():
-        raise ValueError(
-            f"device: got {name!r} for process {place} of this machine, "
-            f"wanted a GPU for each; there are {torch.cuda.device_count()}"
-        )
+        wanted = f"a GPU for each; there are {torch.cuda.device_count()}"
+        raise ValueError(f"device: got {name!r} for process {place} of this machine, wanted {wanted}")
     return torch.device("cuda", place)
 
 

@@ -3,7 +3,6 @@
 Units: Å, fs, Å/fs, eV and u.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +63,10 @@ def kinetic_energy(velocities: Tensor, mass: float | Tensor = ARGON_MASS) -> Ten
     if isinstance(mass, Tensor):
         return 0.5 / ACCELERATION * (per_atom(mass) * squares).sum(dim=(-1, -2))
     return 0.5 * mass / ACCELERATION * squares.sum(dim=(-1, -2))
+
+
+def _is_positive(mass: float | Tensor) -> bool:
+    return bool(mass.gt(0).all()) if isinstance(mass, Tensor) else 0 < mass < 1e15
 
 
 def per_atom(mass: float | Tensor) -> float | Tensor:
@@ -144,13 +147,11 @@ def simulate(
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
     if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
         raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({positions.shape[-2]},), one an atom")
+    if steps < 0 or every < 1 or not abs(dt) < 1e15 or not _is_positive(mass):
+        wanted = "at least 0, at least 1, finite, and positive"
+        raise ValueError(f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, wanted {wanted}")
     # Floats, as torch takes no integer that does not fit into 64 bits.
     dt, mass = float(dt), mass if isinstance(mass, Tensor) else float(mass)
-    if steps < 0 or every < 1 or not math.isfinite(dt) or not torch.as_tensor(mass).gt(0).all():
-        raise ValueError(
-            f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, "
-            "wanted at least 0, at least 1, finite, and positive"
-        )
     integrator = VelocityVerlet(force_field, dt, mass)
     forces = force_field.forces(positions)
     kept = [(positions, velocities)]
@@ -188,12 +189,10 @@ def thermal_velocities(
     Returns:
         Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
     """
-    is_positive = torch.as_tensor(mass, dtype=torch.float64).gt(0).all()
-    if n_samples < 1 or n_atoms < 2 or not temperature >= 0 or not is_positive:
-        raise ValueError(
-            f"n_samples, n_atoms, temperature, mass: got {n_samples}, {n_atoms}, {temperature}, {mass}, "
-            "wanted at least 1, at least 2, at least 0 K, and positive"
-        )
+    if n_samples < 1 or n_atoms < 2 or not 0 <= temperature < 1e15 or not _is_positive(mass) or seed < 0:
+        got = f"{n_samples}, {n_atoms}, {temperature}, {mass}, {seed}"
+        wanted = "at least 1, at least 2, at least 0 K, positive, and at least 0"
+        raise ValueError(f"n_samples, n_atoms, temperature, mass, seed: got {got}, wanted {wanted}")
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
     if isinstance(mass, Tensor):
         if mass.shape != (n_atoms,):

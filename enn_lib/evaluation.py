@@ -93,10 +93,7 @@ def dynamics_errors(
     analytic = simulate(ARGON, *start, max(steps))
     predicted = simulate(force_field, *start, max(steps))
     rows = list(steps)
-    return {
-        "n_samples": n_samples,
-        "seed": seed,
-        "steps": rows,
+    return {"n_samples": n_samples, "seed": seed, "steps": rows} | {
         "rmsd_positions": rmsd_positions(analytic, predicted)[rows].tolist(),
         "rmsd_energy": rmsd_energy(analytic, predicted)[rows].tolist(),
     }
@@ -105,19 +102,12 @@ def dynamics_errors(
 def evaluate(run: Run, *, steps: Sequence[int] = DYNAMICS_STEPS) -> dict:
     """Measure a run on the regenerated test split and in dynamics, the network alone and averaged over S4.
 
-    The dynamics are measured after each of `steps`.
-
-    Everything is computed in float64. The validation error is there to compare choices by; nothing is
-    ever chosen on the test error.
+    The dynamics are measured after each of `steps`. Everything is computed in float64. The validation error
+    is there to compare choices by; nothing is ever chosen on the test error.
     """
     data = generate_data(run.config.n_configurations, run.config.data_seed)
-    metrics: dict = {
-        "iteration": int(run.history["iteration"][-1]),
-        "n_test": len(data.test),
-        "test": {},
-        "validation": {},
-        "dynamics": {},
-    }
+    metrics: dict = {"iteration": int(run.history["iteration"][-1]), "n_test": len(data.test)}
+    metrics |= {"test": {}, "validation": {}, "dynamics": {}}
     for name, force_field in zip(("network", "s4_average"), force_fields(run).values(), strict=True):
         metrics["test"][name] = force_errors(predict(force_field, data.test.positions), data.test)
         metrics["dynamics"][name] = dynamics_errors(force_field, steps=steps)

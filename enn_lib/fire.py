@@ -78,12 +78,12 @@ class FIRE(torch.optim.Optimizer):
         dt_min: float = 1e-12,
     ):
         ranges = {
-            "dt": (dt, dt > 0, "positive"),
-            "dt_max": (dt_max, dt_max >= dt, f"at least dt = {dt}"),
+            "dt": (dt, 0 < dt < 1e15, "positive, below 1e15"),
+            "dt_max": (dt_max, dt <= dt_max < 1e15, f"at least dt = {dt}, below 1e15"),
             "dt_min": (dt_min, 0 < dt_min <= dt, f"positive and at most dt = {dt}"),
-            "mass": (mass, mass > 0, "positive"),
+            "mass": (mass, 1e-15 < mass < 1e15, "between 1e-15 and 1e15"),
             "n_min": (n_min, n_min >= 0, "at least 0"),
-            "f_inc": (f_inc, f_inc >= 1, "at least 1"),
+            "f_inc": (f_inc, 1 <= f_inc < 1e15, "at least 1, below 1e15"),
             "f_dec": (f_dec, 0 < f_dec < 1, "between 0 and 1"),
             "alpha_start": (alpha_start, 0 <= alpha_start <= 1, "from 0 to 1"),
             "f_alpha": (f_alpha, 0 < f_alpha <= 1, "above 0, at most 1"),

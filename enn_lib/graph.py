@@ -89,10 +89,8 @@ class GaussianRadial(nn.Module):
         super().__init__()
         eta, centres = (torch.as_tensor(values, dtype=torch.float64) for values in (eta, centres))
         if eta.ndim != 1 or eta.shape != centres.shape or not len(eta) or not (eta >= 0).all():
-            raise ValueError(
-                f"eta, centres: got {eta.tolist()} and {centres.tolist()}, "
-                "wanted two lists of the same length, eta at least 0"
-            )
+            got = f"{eta.tolist()} and {centres.tolist()}"
+            raise ValueError(f"eta, centres: got {got}, wanted two lists of the same length, eta at least 0")
         _check_cutoff(cutoff)
         self.register_buffer("eta", eta, persistent=False)
         self.register_buffer("centres", centres, persistent=False)
@@ -118,10 +116,8 @@ class GaussianRadial(nn.Module):
             ValueError: if a number is out of range.
         """
         if count < 2 or not 0 < first < cutoff:
-            raise ValueError(
-                f"count, first, cutoff: got {count}, {first}, {cutoff}, "
-                "wanted at least 2 and 0 < first < cutoff"
-            )
+            wanted = "at least 2 and 0 < first < cutoff"
+            raise ValueError(f"count, first, cutoff: got {count}, {first}, {cutoff}, wanted {wanted}")
         edges = first * (cutoff / first) ** (torch.arange(count + 1, dtype=torch.float64) / count)
         return cls(1 / edges.diff().square(), edges[:-1], cutoff, cutoff_function=cutoff_function)
 
@@ -164,7 +160,7 @@ class Neighbours:
 def neighbours(positions: Tensor, cutoff: float, cell: Tensor | None = None) -> Neighbours:
     """Find all pairs within a cutoff, in time and memory linear in the number of atoms.
 
-    Atoms may be anywhere, in the cell or not, and the cutoff may be longer than the cell.
+    Atoms may be in the cell or not, and the cutoff may be longer than the cell, up to 20 times.
 
     Args:
         positions: ``(..., atoms, 3)``, real.
@@ -180,23 +176,39 @@ def neighbours(positions: Tensor, cutoff: float, cell: Tensor | None = None) -> 
         from vesin import NeighborList
     except ImportError as error:
         raise ImportError(f"neighbours wants vesin: pip install 'enn-lib[liquid]' ({error})") from error
-    _check_cutoff(cutoff)
-    if positions.ndim < 2 or positions.shape[-1] != 3 or not positions.isfinite().all():
-        raise ValueError(f"positions: got {tuple(positions.shape)}, wanted (..., atoms, 3), finite")
-    check_cell(cell, positions.shape[:-2])
-    flat, atoms = positions.reshape(-1, 3), positions.shape[-2]
-    lattices = positions.new_zeros(3, 3) if cell is None else cell.to(positions)
-    lattices = lattices.expand(*positions.shape[:-2], 3, 3).reshape(-1, 3, 3)
+    if not 1e-5 < cutoff < 1e9:
+        raise ValueError(f"cutoff: got {cutoff}, wanted a length above 1e-5 and below 1e9")
+    shape = positions.shape
+    is_good = len(shape) > 1 and shape[-1] == 3 and positions.is_floating_point()
+    if not is_good or not positions.double().abs().le(1e15).all():
+        got = f"{tuple(shape)}, {positions.dtype}"
+        raise ValueError(f"positions: got {got}, wanted (..., atoms, 3), real, finite and at most 1e15")
+    check_cell(cell, shape[:-2])
+    flat, atoms = positions.reshape(-1, 3), shape[-2]
+    if not len(flat):
+        return Neighbours(*torch.zeros(2, 0, dtype=torch.int64, device=flat.device), flat, shape[:-1])
+    lattices = positions.new_zeros(3, 3) if cell is None else cell
+    lattices = lattices.expand(*shape[:-2], 3, 3).reshape(-1, 3, 3)
     finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=torch.get_num_threads())
-    places, boxes = (x.detach().cpu().double() for x in (flat, lattices))
+    places, boxes = (x.detach().cpu().double() for x in (flat.unflatten(0, (-1, atoms)), lattices))
+    if cell is None:  # a box so wide that no image is near: vesin's own may be thin, where it takes no end
+        places = places - places.amin(dim=1, keepdim=True)
+        boxes = (places.amax(dim=(1, 2)) + 2 * cutoff).reshape(-1, 1, 1) * torch.eye(3)
+    else:  # where vesin takes no end, or ends Python
+        inverse = torch.linalg.inv(boxes)
+        h = 1 / (inverse.norm(dim=-2) * cutoff)  # heights of the cell
+        if not ((h > 0.05) & (h < 300)).all():
+            raise ValueError(f"cell: got heights {h.min():.3g} to {h.max():.3g} cutoffs, wanted 0.05 to 300")
+        if not (places @ inverse).abs().lt(1e4).all():
+            raise ValueError("positions: got atoms 10,000 cells away or more, wanted them nearer to the cell")
     pairs, shifts = [], []
-    for k, (system, box) in enumerate(zip(places.split(atoms), boxes, strict=True)):
-        of_system, cells = finder.compute(system.numpy(), box.numpy(), cell is not None, "PS")
+    for k, (system, box) in enumerate(zip(places, boxes, strict=True)):
+        of_system, cells = finder.compute(system.numpy(), box.numpy(), True, "PS")
         pairs.append(torch.from_numpy(of_system.astype("int64")) + k * atoms)
-        shifts.append(torch.from_numpy(cells).to(positions) @ lattices[k])
+        shifts.append(torch.from_numpy(cells).to(positions) @ lattices[k].to(positions))
     i, j = torch.cat(pairs).to(flat.device).T.contiguous()
     vectors = flat.index_select(0, j) - flat.index_select(0, i) + torch.cat(shifts)
-    return Neighbours(i, j, vectors, positions.shape[:-1])
+    return Neighbours(i, j, vectors, shape[:-1])
 
 
 def check_cell(cell: Tensor | None, batch: torch.Size | None = None) -> None:
@@ -205,7 +217,9 @@ def check_cell(cell: Tensor | None, batch: torch.Size | None = None) -> None:
         return
     if cell.shape[-2:] != (3, 3) or (cell.ndim > 2 and batch not in (None, cell.shape[:-2])):
         raise ValueError(f"cell: got shape {tuple(cell.shape)}, wanted (3, 3), or one for each system")
-    if not (torch.linalg.det(cell.double()).abs() > 0).all():
+    box = cell.double()
+    # The determinant of a flat cell is seldom zero to the last bit.
+    if not (torch.linalg.det(box).abs() > 1e-9 * box.norm(dim=-1).prod(dim=-1)).all():
         raise ValueError(f"cell: got {cell.tolist()}, wanted vectors that span a volume")
 
 

@@ -27,12 +27,7 @@ MatrixGroup = Literal["U", "O", "SO"]
 GroupName = Literal["U", "O", "SO", "S", "T"]
 Action = Literal["columns", "rows", "invariant"] | Callable[[Tensor, Tensor], Tensor]
 
-TOLERANCES = {
-    torch.float32: 1e-4,
-    torch.float64: 1e-10,
-    torch.complex64: 1e-4,
-    torch.complex128: 1e-10,
-}
+TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10, torch.complex64: 1e-4, torch.complex128: 1e-10}
 """The relative error that `assert_equivariant` allows, by dtype of the output."""
 
 

@@ -120,7 +120,7 @@ class EquivariantLinear(nn.Module):
             generator: the source of randomness for W; torch's global one if not given.
 
         Raises:
-            ValueError: if a number of vectors is not positive or `softening` is negative.
+            ValueError: if a number of vectors is not positive or `softening` is out of its range.
             TypeError: if `dtype` is none of the four.
         """
         super().__init__()
@@ -128,8 +128,8 @@ class EquivariantLinear(nn.Module):
             raise ValueError(
                 f"in_vectors, out_vectors: got {in_vectors}, {out_vectors}, wanted positive numbers"
             )
-        if not softening >= 0:
-            raise ValueError(f"softening: got {softening}, wanted a length of at least 0")
+        if not 0 <= softening <= 1e15:
+            raise ValueError(f"softening: got {softening}, wanted a length from 0 to 1e15")
         self.in_vectors = in_vectors
         self.out_vectors = out_vectors
         self.softening = softening

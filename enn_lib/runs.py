@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
+from os.path import isdir, isfile
 from pathlib import Path
 
 import torch
@@ -113,10 +114,10 @@ def run_folder(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there is neither; it lists the shipped runs.
     """
-    shipped, path = _shipped(), Path(name_or_path)
-    if not (path / "config.json").is_file():
+    shipped, path = _shipped(), Path(str(name_or_path))
+    if not isfile(path / "config.json"):  # of os.path, which takes names that no file can have
         path = shipped.get(str(name_or_path), path)
-    if not path.is_dir():
+    if not isdir(path):
         wanted = f"a run folder or one of {', '.join(sorted(shipped))}"
         if not entry_points(group=PROVIDERS):
             wanted += "; the runs of the book come with the package enn_book"

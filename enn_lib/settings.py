@@ -6,13 +6,17 @@ from functools import wraps
 from typing import Annotated, Literal, get_args
 
 import torch
-from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from enn_lib.activations import Identity, VectorSoftsign
 from enn_lib.fire import FIRE, Order
 from enn_lib.network import ENN, PAPER_WIDTHS
+
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Number = Annotated[FiniteFloat, Field(ge=-1e15, le=1e15)]
+Width = Annotated[int, Field(gt=0, le=10**4)]
 
 
 def _with_plain_errors(cls: type) -> type:
@@ -84,32 +88,32 @@ class Config:
         compile: use ``torch.compile`` where a C++ compiler exists.
     """
 
-    n_configurations: PositiveInt = 100_000
+    n_configurations: Count = 100_000
     data_seed: NonNegativeInt = 2208
-    n_train: PositiveInt | None = None
-    widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = PAPER_WIDTHS  # JSON has a list
-    a: FiniteFloat = 0.1
-    softening: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    n_train: Count | None = None
+    widths: Annotated[tuple[Width, ...], Field(strict=False)] = PAPER_WIDTHS  # JSON has a list
+    a: Number = 0.1
+    softening: Annotated[Number, Field(ge=0)] = 0.0
     output_activation: Literal["identity", "softsign"] = "identity"
     dtype: Literal["float32", "float64"] = "float32"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0  # as torch takes it
     optimiser: Literal["fire", "adam", "muon", "soap"] = "muon"
     loss: Literal["mean", "sum"] = "mean"
-    batch_size: PositiveInt | None = 500
-    chunk_size: PositiveInt = 1000
+    batch_size: Count | None = 500
+    chunk_size: Count = 1000
     relabel: bool = False
-    sampling_power: FiniteFloat = 0.0
+    sampling_power: Annotated[FiniteFloat, Field(ge=-100, le=100)] = 0.0
     sampling_share: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1.0
-    iterations: PositiveInt = 1000
-    learning_rate: Annotated[FiniteFloat, Field(ge=0)] = 0.01
+    iterations: Count = 1000
+    learning_rate: Annotated[Number, Field(ge=0)] = 0.01
     schedule: Literal["constant", "cosine"] = "cosine"
-    fire_dt: FiniteFloat = 0.001
-    fire_dt_max: FiniteFloat = 0.01
-    fire_mass: FiniteFloat = 0.1
+    fire_dt: Number = 0.001
+    fire_dt_max: Number = 0.01
+    fire_mass: Number = 0.1
     fire_order: Order = "appendix"
-    checkpoint_every: PositiveInt = 1000
-    points_per_decade: PositiveInt = 10
-    threads: PositiveInt = 2
+    checkpoint_every: Count = 1000
+    points_per_decade: Annotated[int, Field(gt=0, le=1000)] = 10
+    threads: Annotated[int, Field(gt=0, le=1024)] = 2
     compile: bool = True
 
     def __post_init__(self):

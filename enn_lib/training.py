@@ -199,11 +199,8 @@ class Trainer:
         """The scheduled learning rate of the present iteration."""
         if self.config.schedule == "constant":
             return self.config.learning_rate
-        return (
-            self.config.learning_rate
-            * 0.5
-            * (1 + math.cos(math.pi * self.iteration / self.config.iterations))
-        )
+        part = self.iteration / self.config.iterations
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
 
     def mean_squared_error(self, inputs: Tensor, targets: Tensor) -> float:
         """The mean over configurations and components, without unit.
@@ -303,6 +300,8 @@ def train(
         FloatingPointError: if training diverges; the last checkpoint stays.
         KeyboardInterrupt: after SIGINT (Ctrl-C) or SIGTERM, once the state is saved.
     """
+    if max_minutes is not None and not max_minutes >= 0:  # as NaN is not
+        raise ValueError(f"max_minutes: got {max_minutes}, wanted at least 0")
     with ExitStack() as held:
         workers.from_first(lambda: _prepare(folder, config, held))
         return _train(config, folder, max_minutes, workers)
@@ -448,11 +447,9 @@ def _check_same(config: Config, other: Config, folder: Path) -> None:
 
 def provenance(workers: Workers = ALONE) -> dict:
     """What a run depends on beside its configuration: versions, hardware, commit; and the date."""
+    packages = {name: version(name) for name in ("torch", "numpy", "enn-lib")}
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "enn-lib")},
-        },
+        "versions": {"python": platform.python_version(), **packages},
         "hardware": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -636,15 +633,19 @@ def _descriptors_and_scale(
 ) -> tuple[Tensor, float]:
     """The descriptors of all configurations, and the root mean square of the components of the forces."""
     check_positions(positions)
-    if positions.shape != forces.shape:
-        raise ValueError(f"forces: got shape {tuple(forces.shape)}, wanted {tuple(positions.shape)}")
+    if positions.ndim != 3 or positions.shape != forces.shape:
+        got = f"shapes {tuple(positions.shape)} and {tuple(forces.shape)}"
+        raise ValueError(f"positions, forces: got {got}, wanted (N, atoms, 3) of both")
+    scale = forces.square().mean().sqrt().item()
+    if not 0 < scale < math.inf:
+        raise ValueError(f"forces: got a root mean square of {scale}, wanted a positive one (eV/Å)")
     if any(p.requires_grad for p in layer.parameters()):
         raise ValueError("layer: got trainable weights, wanted the Kronecker delta of Eq. 34")
     if cell is None:
         descriptors = torch.cat([layer(part) for part in positions.split(1000)])
     else:
         descriptors = layer(neighbours(positions, layer.radial.cutoff, cell))
-    return descriptors, forces.square().mean().sqrt().item()
+    return descriptors, scale
 
 
 def _or_one(scales: Tensor) -> Tensor:

@@ -62,8 +62,13 @@ COMMANDS = {
         [["tools/lowest.py"]],
     ),
     "fuzz": (
-        "the library against 2,000 random inputs of every kind: settings, files, commands, positions",
-        [[*PYTEST, "--hypothesis-profile=fuzz", "tests/enn_lib/test_fuzz.py"]],
+        "library and pages against 2,000 random inputs of every kind: settings, files, atoms, parameters",
+        [
+            [
+                *[*PYTEST, "--hypothesis-profile=fuzz", "tests/enn_lib/test_fuzz.py"],
+                "tests/book/test_parameters.py::test_a_page_takes_any_parameters_or_refuses_them_in_one_line",
+            ]
+        ],
     ),
     "mutate": (
         "change the library in thousands of small ways, which mypy or a test has to notice: mutate layers",

@@ -113,8 +113,10 @@ def _check(positions: Tensor, n_atoms: int, n: int) -> None:
         raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {n_atoms}, {n})")
     if not positions.is_floating_point():
         raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
-    if not positions.isfinite().all():
-        raise ValueError("positions: got entries that are NaN or infinite, wanted finite ones (Å)")
+    if not ((positions * 1e-15).abs() <= 1).all():  # as `enn_lib.argon.check_positions` has it
+        raise ValueError(
+            "positions: got entries that are NaN, infinite or beyond 1e15, wanted finite ones (Å)"
+        )
 
 
 class PairSystem:

@@ -16,6 +16,7 @@ recorded. ``python -m enn_book study`` lists the studies, and
 ``python -m enn_book study NAME --out DIR`` repeats one.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -181,10 +182,15 @@ class Study:
             The records of the folder.
 
         Raises:
-            ValueError: if a run is named that is not in the plan, or a length is given to a study without.
+            ValueError: if a run is named that is not in the plan, a length is given to a study without, or a
+                number is out of its range.
         """
         if length is not None and self.length is None:
             raise ValueError(f"length: got {length:g}, wanted none, as the runs of this study have no length")
+        if length is not None and not 0 < length < math.inf:
+            raise ValueError(f"length: got {length:g}, wanted a positive number")
+        if budget is not None and not budget >= 0:  # as NaN is not
+            raise ValueError(f"budget: got {budget:g}, wanted minutes, at least 0")
         began = time.perf_counter()
         chosen = None if names is None else list(names)
         folder.mkdir(parents=True, exist_ok=True)

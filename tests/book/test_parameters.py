@@ -5,35 +5,40 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pages import ENVIRONMENT, ROOT, PageError, code_cells, execute, notebook_pages, read_page
 
 from enn_book.lectures.pair_potentials import POTENTIALS
-from enn_book.parameters import check_parameters
 
 PAGES = {Path(page).name: ROOT / f"{page}.md" for page in notebook_pages()}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text(encoding="utf-8"))
 
 
+@cache
 def head_of(page: str) -> tuple[dict, list[ast.stmt]]:
-    """The parameters of a page, and the statements of its set-up without its imports."""
+    """The parameters of a page, and the statements of its set-up with those imports that look at them."""
     first, second = code_cells(read_page(PAGES[page]))[:2]
     values = {t.targets[0].id: ast.literal_eval(t.value) for t in ast.parse(first.source).body}
     statements = ast.parse(second.source).body
-    return values, [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
+    others = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
+    return values, [s for s in statements if getattr(s, "module", "") == "enn_book.parameters"] + others
 
 
 def check(page: str, **change) -> None:
     """Do what the set-up does first after its imports: look at the parameters."""
-    values, body = head_of(page)
+    values, (imported, *body) = head_of(page)
     looks = list(takewhile(lambda s: ast.unparse(s).startswith("check_parameters(globals(), "), body))
     assert looks, "the set-up begins with a look at the parameters"
-    exec(ast.unparse(looks), {"check_parameters": check_parameters, **values, **change})
+    exec(ast.unparse([imported, *looks]), {**values, **change})
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -41,9 +46,30 @@ def test_a_page_refuses_by_name_what_a_parameter_cannot_be(page):
     check(page)
     check(page, **QUICK[page])
     for name, value in head_of(page)[0].items():
-        for wrong in () if isinstance(value, str) else ("a word", -1, [], float("nan")):
+        for wrong in (5 if isinstance(value, str) else "a word", -1, [], float("nan")):
             with pytest.raises(ValueError, match=rf"^{name}: got {re.escape(repr(wrong))}, wanted "):
                 check(page, **{name: wrong})
+
+
+numbers = st.floats() | st.integers() | st.sampled_from([2**32, 2**63, 2**64, 10**30, 10**400])
+scalars = numbers | st.booleans() | st.none() | st.text(max_size=8) | st.binary(max_size=3)
+scalars |= (
+    numbers.filter(lambda x: abs(x) < 2**63).map(np.float64) | st.just(np.int64(3)) | st.just(np.eye(2))
+)
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.tuples(inner), max_leaves=6)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@given(data=st.data())
+def test_a_page_takes_any_parameters_or_refuses_them_in_one_line(page, data):
+    names = sorted(head_of(page)[0])
+    change = data.draw(st.dictionaries(st.sampled_from(names), anything, min_size=1))
+    try:
+        check(page, **change)
+    except ValueError as error:
+        name, said = str(error).split(": got ")
+        assert name in change
+        assert re.fullmatch(r".{1,80}, wanted [^\n]*", said)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,8 @@ def test_the_dtype_of_the_positions_is_kept(dtype):
     assert ARGON.energy(positions).dtype == ARGON.forces(positions).dtype == dtype
 
 
-NOT_FINITE = r"entries that are NaN or infinite, wanted finite ones \(Å\)"
+NOT_FINITE = r"entries that are NaN, infinite or beyond 1e15, wanted finite ones \(Å\)"
+NEARLY = "atoms 0 and 1 coincide, or nearly, wanted distinct positions"
 COINCIDENT = torch.stack([cluster(4), cluster(4)[[0, 1, 2, 1]], cluster(4)])
 
 
@@ -141,15 +142,29 @@ COINCIDENT = torch.stack([cluster(4), cluster(4)[[0, 1, 2, 1]], cluster(4)])
 @pytest.mark.parametrize(
     ("positions", "message"),
     [
-        (COINCIDENT, "atoms 1 and 3 coincide, wanted distinct positions"),
+        (COINCIDENT, "atoms 1 and 3 coincide, or nearly, wanted distinct positions"),
         (torch.tensor([[0.0, 0, 0], [1, math.nan, 0]]), f"got 1 {NOT_FINITE}"),
         (torch.tensor([[0.0, 0, math.nan], [1, math.inf, 0]]), f"got 2 {NOT_FINITE}"),
+        (torch.tensor([[0.0, 0, 0], [1e160, 1e16, 0]]).double(), f"got 2 {NOT_FINITE}"),
+        (torch.tensor([[0.0, 0, 0], [0, 1e-27, 0]]).double(), NEARLY),
+        (torch.tensor([[0.0, 0, 0], [0, 1e-3, 0]]), NEARLY),
         (torch.ones(4, 2), r"got shape \(4, 2\), wanted \(..., atoms, 3\)"),
         (torch.ones(3), r"got shape \(3,\), wanted \(..., atoms, 3\)"),
         (torch.ones(3, 4), r"got shape \(3, 4\), wanted \(..., atoms, 3\)"),
         (torch.arange(6).reshape(2, 3), r"got torch\.int64, wanted a floating-point dtype"),
     ],
-    ids=["coincident", "NaN", "infinite", "in a plane", "without atoms", "as columns", "whole numbers"],
+    ids=[
+        "coincident",
+        "NaN",
+        "infinite",
+        "far",
+        "near",
+        "near in float32",
+        "in a plane",
+        "without atoms",
+        "as columns",
+        "whole numbers",
+    ],
 )
 def test_positions_that_are_none_are_refused(method, positions, message):
     error = ValueError if positions.is_floating_point() else TypeError

@@ -359,7 +359,8 @@ def test_a_start_that_is_not_finite_is_named(which, name, start):
     start = [x.clone() for x in start]
     start[which][0, 0, 0] = float("nan")
     unit = ("Å", "Å/fs")[which]
-    said = f"{name}: got 1 entries that are NaN or infinite, wanted finite ones ({unit})"
+    kinds = "NaN, infinite or beyond 1e15" if which == 0 else "NaN or infinite"
+    said = f"{name}: got 1 entries that are {kinds}, wanted finite ones ({unit})"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         simulate(ARGON, *start, 1)
 
@@ -378,6 +379,9 @@ def test_coincident_atoms_are_named(start):
         {"every": 0},
         {"dt": float("nan")},
         {"dt": float("inf")},
+        {"dt": 10**400},
+        {"mass": float("inf")},
+        {"mass": 10**400},
         {"mass": 0.0},
         {"mass": -1.0},
         {"mass": float("nan")},
@@ -394,14 +398,18 @@ def test_a_number_out_of_its_range_is_named(options, start):
 
 @pytest.mark.parametrize(
     "options",
-    [{"n_samples": 0}, {"n_atoms": 1}, {"temperature": -1.0}, {"temperature": float("nan")}, {"mass": 0.0}],
+    [
+        *({"n_samples": 0}, {"n_atoms": 1}, {"temperature": -1.0}, {"temperature": float("nan")}),
+        *({"temperature": float("inf")}, {"temperature": 10**400}, {"mass": 0.0}, {"mass": 10**400}),
+        {"seed": -1},
+    ],
 )
 def test_velocities_that_cannot_be_drawn_are_refused(options):
-    given = {"n_samples": 1, "n_atoms": 4, "temperature": 10.0, "mass": ARGON_MASS} | options
+    given = {"n_samples": 1, "n_atoms": 4, "temperature": 10.0, "mass": ARGON_MASS, "seed": 0} | options
     got = ", ".join(map(str, given.values()))
     said = (
-        f"n_samples, n_atoms, temperature, mass: got {got}, "
-        "wanted at least 1, at least 2, at least 0 K, and positive"
+        f"n_samples, n_atoms, temperature, mass, seed: got {got}, "
+        "wanted at least 1, at least 2, at least 0 K, positive, and at least 0"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         thermal_velocities(**({"n_samples": 1} | options))

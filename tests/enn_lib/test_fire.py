@@ -371,12 +371,12 @@ def test_a_power_of_zero_is_a_stop(order):
 
 
 OUT_OF_RANGE = {
-    "dt": ("positive", 0.0, -0.001, float("nan")),
-    "dt_max": ("at least dt = 0.001", 0.0001),
+    "dt": ("positive, below 1e15", 0.0, -0.001, float("nan"), 1e15),
+    "dt_max": ("at least dt = 0.001, below 1e15", 0.0001, float("inf"), 10**400),
     "dt_min": ("positive and at most dt = 0.001", 0.0, 0.002),
-    "mass": ("positive", 0.0, float("nan")),
+    "mass": ("between 1e-15 and 1e15", 0.0, float("nan"), 1e-15, 1e15),
     "n_min": ("at least 0", -1),
-    "f_inc": ("at least 1", 0.9),
+    "f_inc": ("at least 1, below 1e15", 0.9, 1e15),
     "f_dec": ("between 0 and 1", 0.0, 1.0),
     "alpha_start": ("from 0 to 1", -0.1, 1.1),
     "f_alpha": ("above 0, at most 1", 0.0, 1.1),

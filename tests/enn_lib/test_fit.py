@@ -155,9 +155,21 @@ def test_a_descriptor_that_no_data_reach_stays_zero():
     assert torch.tensor(losses).isfinite().all()
 
 
+@pytest.mark.parametrize("factor", [0, torch.nan, torch.inf])
+def test_forces_without_a_scale_are_named(factor):
+    got = abs(0 * factor) if factor == 0 else abs(factor)
+    said = rf"^forces: got a root mean square of {float(got)}, wanted a positive one \(eV/Å\)$"
+    with pytest.raises(ValueError, match=said):
+        fit_argon(VectorGraphLayer(RADIAL, dtype=torch.float64), factor * FORCES.abs())
+
+
 def test_forces_of_another_shape_and_trainable_descriptors_are_named():
-    with pytest.raises(ValueError, match=r"^forces: got shape \(2, 4, 3\), wanted \(20, 4, 3\)$"):
-        fit_argon(VectorGraphLayer(RADIAL, dtype=torch.float64), POSITIONS[:2])
+    layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
+    said = r"^positions, forces: got shapes \(20, 4, 3\) and \(2, 4, 3\), wanted \(N, atoms, 3\) of both$"
+    with pytest.raises(ValueError, match=said):
+        fit_argon(layer, POSITIONS[:2])
+    with pytest.raises(ValueError, match=r"^positions, forces: got shapes \(4, 3\) and \(4, 3\), wanted "):
+        fit_graph_force_field(layer, ENN((3, 1)), POSITIONS[0], FORCES[0], steps=1)
     said = r"^layer: got trainable weights, wanted the Kronecker delta of Eq. 34$"
     with pytest.raises(ValueError, match=said):
         fit_argon(VectorGraphLayer(RADIAL, 3, dtype=torch.float64))

@@ -159,7 +159,7 @@ def test_anything_but_four_atoms_is_refused(field, shape):
 def test_positions_that_are_not_finite_are_refused(field, bad, positions):
     broken = positions.clone()
     broken[0, 1, 2] = bad
-    said = r"positions: got 1 entries that are NaN or infinite, wanted finite ones \(Å\)"
+    said = r"positions: got 1 entries that are NaN, infinite or beyond 1e15, wanted finite ones \(Å\)"
     with pytest.raises(ValueError, match=f"^{said}$"):
         field.forces(broken)
 

@@ -14,10 +14,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from enn_lib import ARGON, load_run, simulate, train
+from enn_lib import ARGON, FIRE, load_run, simulate, train
 from enn_lib.__main__ import main
+from enn_lib.activations import VectorSoftsign
+from enn_lib.argon import sample_positions
 from enn_lib.calculator import ENNCalculator
+from enn_lib.dynamics import thermal_velocities
+from enn_lib.export import export_run
+from enn_lib.force_field import EnergyForceField, GraphForceField
+from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer, neighbours
+from enn_lib.network import ENN
+from enn_lib.scalar_features import ScalarFeatureENN
 from enn_lib.settings import Config
+from enn_lib.training import fit_energy_force_field, fit_graph_force_field
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -32,7 +41,9 @@ SMALL = {
     "compile": False,
     "threads": 1,
 }
-numbers = st.floats() | st.integers(-3, 30) | st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30])
+huge = st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, 10**400])
+counts = st.integers(-3, 5) | huge.map(lambda n: min(n, 5))
+numbers = st.floats() | st.integers(-3, 30) | huge
 keys = st.sampled_from(sorted(set(asdict(Config())) - {"n_configurations", "iterations"}))
 texts = st.sampled_from(["fire", "adam", "muon", "sum", "float64", "constant", "ase", "softsign", "soap", ""])
 changes = st.dictionaries(keys | st.text(max_size=5), numbers | texts | json_values, max_size=3)
@@ -68,7 +79,9 @@ def run(capsys, *arguments) -> int:
         assert lines == []
     else:
         assert lines[0].startswith(beginning)
-        assert beginning == "usage: " or len(lines) == 1
+        if beginning == "error: ":
+            assert len(lines) == 1
+            assert_one_line(ValueError(lines[0].removeprefix(beginning)))
     return status
 
 
@@ -101,7 +114,7 @@ def test_a_command_line_is_obeyed_or_refused(arguments, tmp_path, monkeypatch, c
 def damaged(content: bytes, draw) -> bytes:
     """A file with some bytes changed, cut or put in, or replaced."""
     kind = draw(st.sampled_from(["flip", "cut", "insert", "replace"]))
-    place = draw(st.integers(0, len(content)))
+    place = round(draw(st.floats(0, 1)) * len(content))  # a part, as the length of a checkpoint varies
     piece = draw(st.binary(max_size=20) | st.sampled_from([b"\0", b"nan", b"1e999", b"{", b'"', b",", b"\n"]))
     if kind == "flip":
         return content[:place] + piece + content[place + len(piece) :]
@@ -127,11 +140,21 @@ def test_a_damaged_run_is_read_or_refused(data, small_run, tmp_path_factory, cap
     shutil.rmtree(folder.parent)
 
 
+@pytest.fixture(scope="module")
+def stopped_run(small_config, tmp_path_factory):
+    """The folder of a training that was stopped."""
+    folder = tmp_path_factory.mktemp("fuzz") / "stopped"
+    train(small_config, folder, max_minutes=0)
+    return folder
+
+
 @sloppy
 @given(data=st.data())
-def test_a_training_goes_on_from_a_damaged_folder_or_refuses_it(data, small_config, tmp_path_factory):
+def test_a_training_goes_on_from_a_damaged_folder_or_refuses_it(
+    data, small_config, stopped_run, tmp_path_factory
+):
     folder = tmp_path_factory.mktemp("fuzz") / "run"
-    train(small_config, folder, max_minutes=0)
+    shutil.copytree(stopped_run, folder)
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     file = folder / data.draw(st.sampled_from(files))
     if data.draw(st.booleans()):
@@ -163,6 +186,7 @@ def test_positions_get_forces_or_are_refused(field, data, shape, kind):
         assert_one_line(error)
     else:
         assert (forces.shape, forces.dtype) == (positions.shape, positions.dtype)
+        assert forces.isfinite().all()
 
 
 symbols = st.lists(st.sampled_from(["Ar", "Ne", "X"]), max_size=6) | st.just(["Ar"] * 4)
@@ -191,3 +215,141 @@ def test_dynamics_runs_or_is_refused(steps, dt, every, mass):
         assert_one_line(error)
     else:
         assert path.positions.isfinite().all()
+
+
+@given(sizes=st.tuples(counts, counts), temperature=numbers, mass=numbers, seed=st.integers(-3) | huge)
+def test_velocities_are_drawn_or_refused(sizes, temperature, mass, seed):
+    try:
+        velocities = thermal_velocities(*sizes, temperature=temperature, mass=mass, seed=seed)
+    except ValueError as error:
+        assert_one_line(error)
+    else:
+        assert velocities.isfinite().all()
+
+
+settings_of_fire = ("dt", "dt_max", "mass", "n_min", "f_inc", "f_dec", "alpha_start", "f_alpha", "dt_min")
+
+
+@given(
+    values=st.dictionaries(st.sampled_from(settings_of_fire), numbers, max_size=4),
+    order=st.sampled_from(["appendix", "semi_implicit", "ase", "fire2", "abc"]) | texts,
+)
+def test_fire_descends_or_refuses_its_settings(values, order):
+    x = torch.ones(2, 3, requires_grad=True)
+
+    def closure():
+        optimiser.zero_grad()
+        loss = x.square().sum()
+        loss.backward()
+        return loss
+
+    try:
+        optimiser = FIRE([x], order=order, **values)
+    except ValueError as error:
+        assert_one_line(error)
+    else:
+        for _ in range(3):
+            optimiser.step(closure)
+
+
+names = texts | st.text(max_size=6) | st.sampled_from(["softened", "a" * 300, "\0", ".", "/dev/null", "~"])
+
+
+@sloppy
+@given(name=names | json_values | st.binary(max_size=3))
+def test_a_run_is_found_by_its_name_or_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        run = load_run(name)
+    except (ValueError, OSError) as error:
+        assert_one_line(error)
+    else:
+        assert run.name == name == "softened"
+
+
+@sloppy
+@given(name=(names | names.map(lambda name: name + ".pt2")).filter(lambda name: "\0" not in name))
+def test_an_export_is_written_or_its_name_is_refused(name, tmp_path, monkeypatch):
+    program = Mock()
+    monkeypatch.setattr("torch.export.export", program)
+    monkeypatch.setattr("torch.export.save", lambda program, file: file.write(b"."))
+    try:
+        path = export_run(load_run("softened"), tmp_path / name)
+    except (ValueError, OSError) as error:
+        assert_one_line(error)
+    else:
+        assert path.read_bytes() == b"."
+
+
+def field_in_cells(kind):
+    """A small force field of any number of atoms, which knows cells."""
+    radial = GaussianRadial.geometric(3, 2.0, 5.0)
+    options = {"activation": VectorSoftsign(0.3), "softening": 0.5, "dtype": torch.float64}
+    ones = torch.ones(2, 3).double()
+    if kind == "direct":
+        layer, network = VectorGraphLayer(radial, dtype=torch.float64), ENN((3, 4, 1), **options)
+        return GraphForceField(layer, network, ones[0], 0.1)
+    layer = CombinedGraphLayer(radial, dtype=torch.float64)
+    return EnergyForceField(layer, ScalarFeatureENN((3, 4, 1), m=1, **options), ones[0], ones, 0.1)
+
+
+extremes = st.sampled_from([0.0, 1e-300, 1e-9, 0.2, 0.3, 6.0, 60.0, 1400.0, 1e6, 1e12, 1e200, np.inf, np.nan])
+lengths = st.floats(-9, 9) | st.floats() | extremes
+cells = arrays(float, (3, 3), elements=lengths) | arrays(float, 3, elements=lengths).map(np.diag)
+cells |= arrays(float, (3, 3), elements=st.floats(-1, 1)).map(lambda cell: 6 * np.eye(3) + cell)
+clouds = st.integers(0, 4).flatmap(lambda n: arrays(float, (n, 3), elements=st.floats(-8, 8) | lengths))
+
+
+@pytest.mark.parametrize("kind", ["direct", "energy"])
+@given(positions=clouds, cell=cells, pbc=st.booleans() | st.tuples(*[st.booleans()] * 3))
+def test_atoms_in_any_cell_get_forces_or_are_refused(kind, positions, cell, pbc):
+    pytest.importorskip("vesin")
+    atoms = Atoms(["Ar"] * len(positions), positions=positions, cell=cell, pbc=pbc)
+    atoms.calc = ENNCalculator(field_in_cells(kind))
+    try:
+        assert np.isfinite(atoms.get_forces()).all()
+    except ValueError as error:
+        assert_one_line(error)
+
+
+@given(data=st.data(), shape=shapes, kind=kinds, cutoff=numbers, cell=st.none() | cells)
+def test_neighbours_are_found_or_the_arguments_refused(data, shape, kind, cutoff, cell):
+    pytest.importorskip("vesin")
+    elements = entries if issubclass(kind, np.floating) and kind != np.float16 else None
+    positions = torch.from_numpy(data.draw(arrays(kind, shape, elements=elements)))
+    cutoff = data.draw(st.sampled_from([1.0, 5.0])) if data.draw(st.booleans()) else cutoff
+    cell = None if cell is None else torch.from_numpy(cell)
+    try:
+        found = neighbours(positions, cutoff, cell)
+    except ValueError as error:
+        assert_one_line(error)
+    else:
+        assert (found.vectors.double().norm(dim=-1) <= cutoff * 1.001).all()
+
+
+@pytest.mark.parametrize("kind", ["direct", "energy"])
+@given(
+    data=st.data(),
+    shape=shapes,
+    other=shapes,
+    steps=counts,
+    batch=st.integers(-3) | huge,
+    cell=st.none() | cells,
+)
+def test_a_force_field_is_fitted_or_the_data_refused(kind, data, shape, other, steps, batch, cell):
+    pytest.importorskip("vesin")
+    shapes_of = (shape, shape if data.draw(st.booleans()) else other)
+    positions, forces = (torch.from_numpy(data.draw(arrays(float, s, elements=entries))) for s in shapes_of)
+    if shape == (2, 4, 3) and data.draw(st.booleans()):
+        positions = sample_positions(2, 0)
+    field, fit = field_in_cells(kind), fit_graph_force_field if kind == "direct" else fit_energy_force_field
+    cell = None if cell is None else torch.from_numpy(cell)
+    try:
+        options = {"cell": cell, "steps": steps, "batch_size": batch}
+        _, losses = fit(field.layer, field.network, positions, forces, **options)
+    except FloatingPointError:
+        pass
+    except ValueError as error:
+        assert_one_line(error)
+    else:
+        assert np.isfinite(losses).all()

@@ -409,13 +409,26 @@ def test_atoms_that_are_periodic_along_some_axes_only_are_refused():
 
 
 EYE = torch.eye(3, dtype=torch.float64)
+FLAT = torch.arange(1, 10, dtype=torch.float64).reshape(3, 3) / 10  # its determinant is 3e-18, by rounding
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: neighbours(EYE, 0.0), "cutoff: got 0.0"),
-        (lambda: neighbours(EYE[0], 5.0), r"positions: got \(3,\), wanted \(..., atoms, 3\)"),
+        (lambda: neighbours(EYE, 0.0), "cutoff: got 0.0, wanted a length above 1e-5 and below 1e9"),
+        (lambda: neighbours(EYE, torch.inf), "cutoff: got inf"),
+        (lambda: neighbours(EYE, 10**400), "cutoff: got 1000"),
+        (lambda: neighbours(EYE[0], 5.0), r"positions: got \(3,\), .*, wanted \(..., atoms, 3\)"),
+        (lambda: neighbours(EYE.long(), 5.0), r"positions: got \(3, 3\), torch.int64, wanted .* real"),
+        (lambda: neighbours(1e16 * EYE, 5.0), "positions: got .* at most 1e15"),
+        (lambda: neighbours(6e4 * EYE, 5.0, 6 * EYE), "positions: got atoms 10,000 cells away or more"),
+        # These ended Python, or took no end.
+        (lambda: neighbours(EYE, 5.0, EYE * torch.tensor([1e6, 5, 5])), "cell: got heights 1 to 2e"),
+        (lambda: neighbours(EYE, 5.0, 1e200 * EYE), "cell: got .*, wanted vectors that span a volume"),
+        (lambda: neighbours(EYE, 5.0, 1e100 * EYE), "cell: got heights .* cutoffs, wanted 0.05 to 300"),
+        (lambda: neighbours(EYE, 5.0, 0.2 * EYE), "cell: got heights 0.04 to 0.04 cutoffs"),
+        (lambda: direct_field(FLAT), "cell: got .*, wanted vectors that span a volume"),
+        (lambda: neighbours(EYE.float(), 5.0, 1e-60 * EYE), "cell: got heights 2e-61 to"),
         (lambda: neighbours(EYE * torch.nan, 5.0), r"positions: got .*, finite"),
         (lambda: neighbours(EYE, 5.0, EYE[0]), r"cell: got shape \(3,\), wanted \(3, 3\)"),
         (lambda: neighbours(EYE, 5.0, EYE.expand(2, 3, 3)), r"cell: got shape \(2, 3, 3\), wanted \(3, 3\)"),
@@ -452,6 +465,28 @@ def test_a_cell_may_be_small_in_the_unit_of_length():
     cell = 0.3 * EYE
     assert len(neighbours(0.1 * EYE[:1], 0.35, cell).i) == 3, "six images of the atom, each pair once"
     assert direct_field(cell).cell is cell
+
+
+@pytest.mark.parametrize("spread", [1e-3, 4.0, 1e3, 1e7], ids=lambda x: f"{x:g}")
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 0, 0), (1, 1, 0)], ids=["all over", "in a line", "in a plane"]
+)
+def test_in_free_space_pairs_are_found_however_the_atoms_lie(spread, shape):
+    positions = spread * normal(2, 30, 3) * torch.tensor(shape) + 1e6
+    near = neighbours(positions, CUTOFF)
+    distances = torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist").flatten()
+    assert len(near.vectors) == ((distances < CUTOFF).sum() - 60) / 2
+
+
+def test_a_cutoff_far_beyond_the_atoms_takes_them_all():
+    assert len(neighbours(EYE, 1e8).vectors) == 3
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3), (0, 4, 3)])
+@every_field
+def test_without_atoms_there_are_no_forces(make, shape):
+    for cell in (None, 6 * EYE):
+        assert make(cell).forces(torch.zeros(shape).double()).shape == shape
 
 
 def test_an_empty_neighbourhood_has_no_pairs_and_no_forces():

@@ -125,6 +125,14 @@ def test_a_run_of_this_package_wins_over_another_of_its_name(provide, small_run,
     assert load_run("reference").path == SHIPPED / "reference"
 
 
+@pytest.mark.parametrize("name", [None, 5, b"reference", "a" * 300, "\0", ["reference"]], ids=repr)
+def test_what_is_no_name_is_no_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"^run: got ") as caught:
+        load_run(name)
+    assert str(caught.value).startswith(f"run: got {str(name)!r}, wanted a run folder or one of ")
+
+
 def test_without_another_package_the_error_says_where_the_runs_of_the_book_are(provide):
     provide()
     assert shipped_runs() == ["reference", "softened"]

@@ -520,6 +520,13 @@ def test_the_time_is_up_after_so_many_minutes_and_no_later(small_config, folder,
     assert trainer.history[-1][0] == trainer.iteration
 
 
+@pytest.mark.parametrize("minutes", [-1, math.nan])
+def test_minutes_that_are_none_are_refused(minutes, small_config, folder):
+    with pytest.raises(ValueError, match=f"^max_minutes: got {minutes}, wanted at least 0$"):
+        train(small_config, folder, max_minutes=minutes)
+    assert not folder.exists()
+
+
 def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
     monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
     trainer = train(small_config, folder)
@@ -755,6 +762,18 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         Config.from_dict({name: {"a": 1}})
 
 
+LARGEST = dict.fromkeys(
+    ("n_configurations", "n_train", "batch_size", "chunk_size", "iterations", "checkpoint_every"), 10**9
+)
+LARGEST |= dict.fromkeys(("a", "softening", "learning_rate", "fire_dt", "fire_dt_max", "fire_mass"), 10**15)
+LARGEST |= {"points_per_decade": 1000, "threads": 1024, "sampling_power": 100}
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**64 - 1])
+def test_every_seed_that_torch_takes_is_taken(seed):
+    build_network(Config(seed=seed))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -779,6 +798,14 @@ def test_a_value_of_a_wrong_kind_is_named(name):
         ({"widths": [6, 0, 4]}, r"widths\[1\]: got 0, wanted greater than 0"),
         ({"n_train": 0}, "n_train: got 0, wanted greater than 0 or null"),
         ({"batch_size": 0}, "batch_size: got 0, wanted greater than 0 or null"),
+        *(
+            ({name: most + 1}, rf"{name}: got {most + 1}, wanted less than or equal to {most}( or null)?$")
+            for name, most in LARGEST.items()
+        ),
+        ({"widths": [6, 10_001, 4]}, r"widths\[1\]: got 10001, wanted less than or equal to 10000"),
+        ({"seed": 2**64}, f"seed: got {2**64}, wanted less than {2**64}"),
+        ({"seed": -(2**63) - 1}, f"seed: got {-(2**63) - 1}, wanted greater than or equal to {-(2**63)}"),
+        ({"sampling_power": -101}, "sampling_power: got -101, wanted greater than or equal to -100"),
         ({"softening": -1.0}, r"softening: got -1\.0, wanted greater than or equal to 0"),
         (
             {"iterations": "x", "a": "y"},

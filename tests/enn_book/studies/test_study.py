@@ -1,5 +1,6 @@
 """The mechanism of the studies: it runs what is missing, records it, and reads every record that is there."""
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 
@@ -64,12 +65,23 @@ def test_a_run_that_was_killed_before_its_json_is_run_again(tmp_path):
 
 
 def test_a_budget_that_is_spent_begins_nothing(tmp_path):
-    assert not TOY.repeat(tmp_path, budget=-1)
+    assert not TOY.repeat(tmp_path, budget=0)
 
 
 def test_runs_have_the_length_they_are_told_and_the_changes(tmp_path):
     assert TOY.repeat(tmp_path, length=5)["long"].config["steps"] == 50
     assert TOY.repeat(tmp_path / "other", x=2.0)["trial-0.5"]["error"] == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"length": 0.0}, {"length": math.nan}, {"length": math.inf}, {"budget": -1}, {"budget": math.nan}],
+)
+def test_a_length_or_a_budget_out_of_its_range_is_refused(values, tmp_path):
+    ((name, value),) = values.items()
+    with pytest.raises(ValueError, match=f"^{name}: got {value:g}, wanted "):
+        TOY.repeat(tmp_path / "records", **values)
+    assert not (tmp_path / "records").exists()
 
 
 def test_a_length_that_the_study_has_not_and_a_run_that_is_not_planned_are_refused(tmp_path):
