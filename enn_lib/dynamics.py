@@ -191,8 +191,8 @@ def thermal_velocities(
     """
     if n_samples < 1 or n_atoms < 2 or not 0 <= temperature < 1e15 or not _is_positive(mass) or seed < 0:
         got = f"{n_samples}, {n_atoms}, {temperature}, {mass}, {seed}"
-        wanted = "at least 1, at least 2, at least 0 K, positive, and at least 0"
-        raise ValueError(f"n_samples, n_atoms, temperature, mass, seed: got {got}, wanted {wanted}")
+        got += ", wanted at least 1, at least 2, at least 0 K, positive, and at least 0"
+        raise ValueError(f"n_samples, n_atoms, temperature, mass, seed: got {got}")
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
     if isinstance(mass, Tensor):
         if mass.shape != (n_atoms,):

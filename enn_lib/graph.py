@@ -178,15 +178,15 @@ def neighbours(positions: Tensor, cutoff: float, cell: Tensor | None = None) -> 
         raise ImportError(f"neighbours wants vesin: pip install 'enn-lib[liquid]' ({error})") from error
     if not 1e-5 < cutoff < 1e9:
         raise ValueError(f"cutoff: got {cutoff}, wanted a length above 1e-5 and below 1e9")
-    shape = positions.shape
-    is_good = len(shape) > 1 and shape[-1] == 3 and positions.is_floating_point()
-    if not is_good or not positions.double().abs().le(1e15).all():
+    shape, is_real = positions.shape, positions.is_floating_point()
+    if not (len(shape) > 1 and shape[-1] == 3 and is_real) or not positions.double().abs().le(1e15).all():
         got = f"{tuple(shape)}, {positions.dtype}"
         raise ValueError(f"positions: got {got}, wanted (..., atoms, 3), real, finite and at most 1e15")
     check_cell(cell, shape[:-2])
     flat, atoms = positions.reshape(-1, 3), shape[-2]
     if not len(flat):
-        return Neighbours(*torch.zeros(2, 0, dtype=torch.int64, device=flat.device), flat, shape[:-1])
+        i, j = torch.zeros(2, 0, dtype=torch.int64, device=flat.device)
+        return Neighbours(i, j, flat, shape[:-1])
     lattices = positions.new_zeros(3, 3) if cell is None else cell
     lattices = lattices.expand(*shape[:-2], 3, 3).reshape(-1, 3, 3)
     finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=torch.get_num_threads())
