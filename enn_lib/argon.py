@@ -168,8 +168,8 @@ def sample_positions(
 
     Every coordinate is Gaussian with mean 0 and standard deviation `sigma`; a configuration with any
     pair closer than `r_min` is discarded and drawn anew, until `n_configurations` are accepted.
-    NumPy's PCG64 makes the same numbers on every machine, and the first k configurations do not
-    depend on how many are asked for.
+    A seed gives the same numbers wherever NumPy is of the same version and build, and the first k
+    configurations do not depend on how many are asked for.
 
     Args:
         n_configurations: how many, at least 1.

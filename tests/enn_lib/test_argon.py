@@ -271,6 +271,12 @@ def test_scaled_inputs_and_targets_have_standard_deviation_one(data, dtype):
         assert values.std().item() == pytest.approx(1, rel=1e-4)
 
 
+def test_the_inputs_are_the_relative_vectors_in_units_of_their_scale(data):
+    """Eq. 41: column 4 is r_24."""
+    inputs = data.test.inputs(data.scales, torch.float64) * data.scales.position
+    torch.testing.assert_close(inputs[7, :, 4], data.test.positions[7, 3] - data.test.positions[7, 1])
+
+
 def test_the_targets_are_the_forces_as_columns(data):
     """Eq. 42: column a is the force on atom a."""
     targets = data.test.targets(data.scales, torch.float64) * data.scales.force

@@ -48,6 +48,14 @@ def test_each_action_turns_products_into_compositions(group, action, dtype, n, s
     torch.testing.assert_close(once, twice, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
+def test_the_operator_multiplies_each_vector():
+    """Eq. 2."""
+    x, operator = vectors(3, 4, torch.complex128)[0], random_element("U", 3, dtype=torch.complex128, seed=0)
+    expected = torch.stack([operator @ vector for vector in x.unbind(dim=1)], dim=1)
+    torch.testing.assert_close(act("U", operator, x), expected)
+    torch.testing.assert_close(act("U", operator, x.mT, "rows"), expected.mT)
+
+
 @pytest.mark.parametrize(
     ("group", "n", "dtype"),
     [

@@ -153,9 +153,10 @@ def by_loops(positions, layer, v):
     return scalars, vectors
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_the_graph_layers_are_equations_30_and_31_written_letter_by_letter(n):
-    positions, v = nodes(4, n), nodes(4, 2, seed=1)
+def test_the_graph_layers_are_equations_30_and_31_written_letter_by_letter(n, dtype):
+    positions, v = nodes(4, n, dtype=dtype), nodes(4, 2, seed=1)
     options = {"node_features": 2, "dtype": torch.float64}
     scalar = ScalarGraphLayer(radial(), 3, activation=torch.nn.Tanh(), generator=generator(2), **options)
     vector = VectorGraphLayer(radial(), 3, activation=VectorSoftsign(), generator=generator(2), **options)

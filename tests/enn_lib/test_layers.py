@@ -63,14 +63,15 @@ def test_the_layer_is_equation_6_written_letter_by_letter(dtype):
 
 
 def test_the_identity_changes_nothing():
-    x = normal(3, 2)
+    x = normal(3, 2, dtype=torch.complex128)
     assert Identity()(x) is x
 
 
 @all_dtypes
-def test_unit_vectors_have_length_one(dtype):
-    lengths = torch.linalg.vector_norm(unit_vectors(normal(7, 3, 4, dtype=dtype)), dim=-2)
-    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+def test_the_unit_vectors_are_equation_9_written_out(dtype):
+    x = normal(3, 4, dtype=dtype)
+    for vector, e in zip(x.unbind(dim=1), unit_vectors(x).unbind(dim=1), strict=True):
+        torch.testing.assert_close(e, vector / sum(abs(entry) ** 2 for entry in vector) ** 0.5)
 
 
 def test_conjugated_vectors_have_unit_vectors_too():

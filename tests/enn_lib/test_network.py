@@ -43,10 +43,11 @@ def test_an_activation_that_acts_on_components_fails():
         assert_equivariant(net, normal(3, 6))
 
 
-def test_the_network_is_its_layers_one_after_the_other():
+@all_dtypes
+def test_the_network_is_its_layers_one_after_the_other(dtype):
     hidden, last = VectorSoftsign(0.3), VectorSoftsign(0.2)
-    net = biased_network((6, 5, 7, 4), activation=hidden, output_activation=last)
-    x = expected = normal(8, 3, 6)
+    net = biased_network((6, 5, 7, 4), dtype=dtype, activation=hidden, output_activation=last)
+    x = expected = normal(8, 3, 6, dtype=dtype)
     for layer, a in zip(net.layers, (0.3, 0.3, 0.2), strict=True):
         e = expected / torch.linalg.vector_norm(expected, dim=-2, keepdim=True)
         u = expected @ layer.weight + e @ layer.bias
