@@ -767,7 +767,12 @@ def test_asked_to_stop_a_training_ends_its_iteration_and_saves_and_goes_on_from_
     torch.testing.assert_close(weights(folder), weights(small_run), rtol=0, atol=0)
 
 
-def test_asked_twice_a_training_ends_at_once_with_the_last_checkpoint(small_config, folder, monkeypatch):
+def test_asked_twice_a_training_ends_at_once_with_the_last_checkpoint(
+    small_config, folder, monkeypatch, request
+):
+    # Not as a shell has it for what runs in its background, where the signal does nothing.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
     ask_to_stop(monkeypatch, signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         train(small_config, folder)
