@@ -455,7 +455,10 @@ def test_without_git_or_outside_its_repository_no_commit_is_claimed(monkeypatch,
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_text("", encoding="utf-8")
     git = git_in(tmp_path)  # of something else
-    git("commit", "--quiet", "--no-gpg-sign", "--allow-empty", "--message", "A commit")
+    neighbour = elsewhere.with_name("of_something_else.py")
+    neighbour.write_text("", encoding="utf-8")
+    git("add", neighbour)
+    git("commit", "--quiet", "--no-gpg-sign", "--message", "A commit")
     with monkeypatch.context() as patch:
         patch.setattr("enn_lib.training.__file__", str(elsewhere))
         assert provenance()["git_commit"] is None
@@ -481,9 +484,9 @@ def test_the_last_losses_are_those_of_the_stored_weights(small_run, small_config
         assert history[name][-1] == pytest.approx(error.square().mean().item(), rel=1e-5)
 
 
-def test_stored_weights_say_of_which_iteration_they_are_and_their_scales(small_run, data):
-    assert load_tensors(small_run / "model.safetensors")[1] == {
-        "iteration": "30",
+def test_stored_weights_say_of_which_iteration_they_are_and_their_scales(stopped, data):
+    assert load_tensors(stopped / "model.safetensors")[1] == {
+        "iteration": "1",
         "position_scale": repr(data.scales.position),
         "force_scale": repr(data.scales.force),
     }
