@@ -163,7 +163,6 @@ class Trainer:
         inputs, targets = self._train
         rows = self._rows()
         if rows is not None:
-            rows = rows.to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
             g = int(torch.randint(len(S4), (), generator=self._generator))

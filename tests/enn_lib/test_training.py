@@ -300,6 +300,15 @@ def test_where_rounding_leaves_the_sum_of_the_chances_below_what_is_drawn_the_la
     assert (trainer._batch()[0] == data.train.inputs(data.scales)[-1]).all()
 
 
+def test_what_is_drawn_does_not_depend_on_torch_s_default_dtype(small_config, request):
+    request.addfinalizer(partial(torch.set_default_dtype, torch.get_default_dtype()))
+    batches = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        batches.append(make_trainer(small_config, sampling_power=4.0)._batch()[0])
+    assert batches[0].equal(batches[1])
+
+
 def test_one_configuration_is_enough(small_config):
     trainer = make_trainer(small_config, n_train=1, batch_size=1)
     assert trainer.step() > 0
