@@ -354,6 +354,12 @@ def test_the_settings_of_fire_reach_it(small_config):
     assert (group["dt"], group["lr"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
 
 
+def test_the_schedule_of_the_rate_leaves_the_largest_time_step_of_fire_alone(small_config):
+    trainer = make_trainer(configure(small_config, "fire"), fire_dt_max=0.02)
+    trainer.step()
+    assert trainer.optimiser.param_groups[0]["lr"] == 0.02
+
+
 @pytest.mark.parametrize("name", ["Adam", "Muon", "SOAP"])
 def test_the_other_optimisers_have_the_rate_of_the_configuration_and_no_decay(small_config, name):
     optimiser = make_trainer(configure(small_config, name.lower()), learning_rate=0.03).optimiser
