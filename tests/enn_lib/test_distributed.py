@@ -114,15 +114,17 @@ def test_shares_are_the_rows_once_each_and_differ_by_one_at_most(n, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_the_gradients_of_the_shares_add_up_to_that_of_the_batch(small_config, monkeypatch):
+def test_the_gradients_and_losses_of_the_shares_add_up_to_those_of_the_whole(small_config, monkeypatch):
     """Three trainers in one process; what each would send is kept instead."""
     config = replace(small_config, dtype="float64", batch_size=50)
     sent = []
-    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: sent.append([t.clone() for t in tensors]))
+    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: sent.extend(t.clone() for t in tensors))
     for workers in (ALONE, *(Workers(rank, 3) for rank in range(3))):
-        Trainer(config, generate_data(200), workers).step()
-    whole, *shares = sent
-    assert len(whole) == 3, "the loss, and the parameters of two layers"
+        trainer = Trainer(config, generate_data(200), workers)
+        trainer.validation_loss()
+        trainer.step()
+    assert len(sent) == 4 * 4, "two losses, and the gradients of two layers"
+    whole, *shares = (sent[k : k + 4] for k in range(0, 16, 4))
     for parts, of_all in zip(zip(*shares, strict=True), whole, strict=True):
         torch.testing.assert_close(sum(parts), of_all, rtol=1e-12, atol=1e-14)
 

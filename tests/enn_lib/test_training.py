@@ -573,7 +573,7 @@ def test_a_state_that_was_read_goes_on_bit_for_bit_for_hundreds_of_steps(small_c
     assert [resumed.step() for _ in range(300)] == [trainer.step() for _ in range(300)]
 
 
-def test_the_rate_in_the_history_is_the_learning_rate_or_the_time_step_of_fire(small_config):
+def test_a_line_of_the_history_has_the_learning_rate_or_the_time_step_of_fire(small_config):
     for optimiser, name, rate in (("muon", "lr", 0.01), ("fire", "dt", 0.001)):
         trainer = make_trainer(configure(small_config, optimiser))
         trainer.step()
@@ -582,6 +582,8 @@ def test_the_rate_in_the_history_is_the_learning_rate_or_the_time_step_of_fire(s
         row = dict(zip(HISTORY_COLUMNS, trainer.history[-1], strict=True))
         assert row["rate"] == trainer.optimiser.param_groups[0][name] == rate
         assert row["seconds"] == 1.3
+        assert row["epoch"] == trainer.batch_size / 120
+        assert row["gradient_evaluations"] == trainer.batch_size
 
 
 @pytest.mark.parametrize("part", ["_train", "_validation"])
