@@ -100,7 +100,7 @@ class ENNCalculator(Calculator):
             ValueError: if the atoms are not those the force field knows, their number is wrong, or their
                 cell is periodic along some axes only or for a force field that knows no cells.
         """
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms)
         atoms = self.atoms  # a copy of those that were given, or of those of the calculator
         symbols = atoms.get_chemical_symbols()
         if isinstance(self.symbol, tuple):

@@ -49,7 +49,7 @@ def _in_words(entry, cls: type) -> str:
 
 
 @_with_plain_errors
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Config:
     """Everything that determines a training run. An unknown key is an error.
 

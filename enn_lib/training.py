@@ -163,7 +163,6 @@ class Trainer:
         inputs, targets = self._train
         rows = self._rows()
         if rows is not None:
-            rows = rows.to(inputs.device)
             inputs, targets = inputs[rows], targets[rows]
         if self.config.relabel:
             g = int(torch.randint(len(S4), (), generator=self._generator))
@@ -271,8 +270,8 @@ def _chunks(inputs: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor
 
 def logged_iterations(iterations: int, points_per_decade: int) -> set[int]:
     """0, the last, and about `points_per_decade` iterations a decade between."""
-    n = math.ceil(points_per_decade * math.log10(max(iterations, 2)))
-    return {0, iterations, *(min(iterations, round(10 ** (k / points_per_decade))) for k in range(n + 1))}
+    n = math.ceil(points_per_decade * math.log10(iterations))
+    return {0, iterations, *(round(10 ** (k / points_per_decade)) for k in range(n))}
 
 
 def train(
@@ -332,7 +331,7 @@ def _train(config: Config, folder: Path, max_minutes: float | None, workers: Wor
     stop = _Stop()
     # Not disable=False in the first process, which would overrule TQDM_DISABLE.
     quiet = {} if workers.is_first else {"disable": True}
-    with stop, tqdm(total=config.iterations, initial=trainer.iteration, unit="it", **quiet) as bar:
+    with stop, tqdm(total=config.iterations, initial=trainer.iteration, **quiet) as bar:
         while trainer.iteration < config.iterations:
             loss = trainer.step()
             _check_finite(loss, trainer)
@@ -612,7 +611,7 @@ def fit_energy_force_field(
     vectors, scalars = descriptors.flatten(0, 1).split((3, 1), dim=1)
     scales = torch.stack((vectors.square().mean(dim=(0, 1)).sqrt(), scalars.std(dim=(0, 1))))
     field = EnergyForceField(layer, network, scalars.mean(dim=(0, 1)), _or_one(scales), scale, cell)
-    cells = None if cell is None else cell.to(network.dtype).expand(len(positions), 3, 3)
+    cells = None if cell is None else cell.expand(len(positions), 3, 3)
 
     class Forces(nn.Module):
         def __init__(self):

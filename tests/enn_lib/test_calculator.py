@@ -11,6 +11,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces
 from ase.calculators.lj import LennardJones as AseLennardJones
+from ase.io import read
 from ase.md.nvtberendsen import NVTBerendsen
 from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
@@ -114,10 +115,19 @@ def test_the_log_of_dynamics_without_an_energy_has_time_and_temperature(network,
     atoms.set_masses([ARGON_MASS] * 4)
     atoms.set_velocities(thermal_velocities(1, seed=3)[0].numpy() / units.fs)
     settings = {"temperature_K": 10, "taut": 100 * units.fs} if dynamics is NVTBerendsen else {}
-    forces_only(dynamics)(atoms, timestep=2 * units.fs, logfile=log, loginterval=5, **settings).run(10)
+    forces_only(dynamics)(atoms, timestep=20 * units.fs, logfile=log, loginterval=5, **settings).run(10)
     times, temperatures = np.array([line.split() for line in log.getvalue().splitlines()], dtype=float).T
-    np.testing.assert_allclose(times, [0.0, 0.01, 0.02], atol=1e-12)
+    np.testing.assert_allclose(times, [0.0, 0.1, 0.2], atol=1e-12)
     assert temperatures[-1] == pytest.approx(atoms.get_temperature(), abs=1e-3)
+
+
+def test_dynamics_without_an_energy_keeps_a_trajectory_and_a_log_on_disk(network, tmp_path):
+    log, trajectory = tmp_path / "log.txt", tmp_path / "steps.traj"
+    with forces_only(VelocityVerlet)(
+        argon(network), units.fs, trajectory=trajectory, logfile=log, loginterval=2
+    ) as dynamics:
+        dynamics.run(4)
+    assert len(read(trajectory, ":")) == len(log.read_text(encoding="utf-8").splitlines()) == 3
 
 
 @pytest.mark.parametrize("driver", [enn_lib.FIRE, "FIRE", argon])
@@ -225,6 +235,14 @@ def test_forces_are_computed_again_only_where_the_atoms_have_moved():
     atoms.positions[0, 0] += 0.1
     atoms.get_forces()
     assert field.forces.call_count == 2
+
+
+def test_what_is_not_known_yet_is_not_computed_where_ase_does_not_allow_it(network):
+    atoms = argon(network)
+    forces = atoms.get_forces()
+    np.testing.assert_array_equal(network.get_property("forces", atoms, allow_calculation=False), forces)
+    atoms.positions[0, 0] += 0.1
+    assert network.get_property("forces", atoms, allow_calculation=False) is None
 
 
 def test_without_a_log_dynamics_writes_nothing_and_with_one_every_step(network):

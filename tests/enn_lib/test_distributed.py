@@ -114,14 +114,17 @@ def test_shares_are_the_rows_once_each_and_differ_by_one_at_most(n, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_the_gradients_of_the_shares_add_up_to_that_of_the_batch(small_config, monkeypatch):
+def test_the_gradients_and_losses_of_the_shares_add_up_to_those_of_the_whole(small_config, monkeypatch):
     """Three trainers in one process; what each would send is kept instead."""
     config = replace(small_config, dtype="float64", batch_size=50)
     sent = []
-    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: sent.append([t.clone() for t in tensors]))
+    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: sent.extend(t.clone() for t in tensors))
     for workers in (ALONE, *(Workers(rank, 3) for rank in range(3))):
-        Trainer(config, generate_data(200), workers).step()
-    whole, *shares = sent
+        trainer = Trainer(config, generate_data(200), workers)
+        trainer.validation_loss()
+        trainer.step()
+    assert len(sent) == 4 * 4, "two losses, and the gradients of two layers"
+    whole, *shares = (sent[k : k + 4] for k in range(0, 16, 4))
     for parts, of_all in zip(zip(*shares, strict=True), whole, strict=True):
         torch.testing.assert_close(sum(parts), of_all, rtol=1e-12, atol=1e-14)
 
@@ -203,6 +206,14 @@ def test_an_error_of_the_first_of_two_processes_is_raised_in_both(turns):
             workers.from_first(lambda: 1 / 0)
 
 
+def test_what_processes_say_is_on_their_device(monkeypatch):
+    monkeypatch.setattr("enn_lib.distributed.dist", dist := Mock())
+    device = torch.device("meta")
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+        Workers(0, 2, device=device).first_says(True)
+    assert dist.broadcast.call_args.args[0].device == device
+
+
 def test_two_processes_meet_and_part_once_however_many_trainings_they_join(monkeypatch):
     dist = Mock(get_rank=lambda: 1, get_world_size=lambda: 2)
     dist.is_initialized.side_effect = [False, True]
@@ -227,6 +238,13 @@ def test_a_process_that_lacks_a_word_of_torchrun_s_is_alone(missing, monkeypatch
     assert started_by_torchrun()
     monkeypatch.delenv(missing)
     assert not started_by_torchrun()
+
+
+def test_the_four_words_of_torchrun_are_enough(monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    be_the_second_of(2, monkeypatch)
+    assert len(os.environ) == 4
+    assert started_by_torchrun()
 
 
 def test_only_the_first_process_speaks(monkeypatch):

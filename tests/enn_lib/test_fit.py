@@ -9,10 +9,11 @@ from examples import generator, normal
 
 from enn_lib.argon import ARGON, sample_positions
 from enn_lib.force_field import GraphForceField
-from enn_lib.graph import GaussianRadial, VectorGraphLayer
+from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 from enn_lib.layers import EquivariantLinear
 from enn_lib.network import ENN
-from enn_lib.training import fit, fit_graph_force_field
+from enn_lib.scalar_features import ScalarFeatureENN
+from enn_lib.training import fit, fit_energy_force_field, fit_graph_force_field
 
 X = normal(20, 3, 2, dtype=torch.float32)
 
@@ -92,6 +93,13 @@ def test_one_step_with_one_sample_is_a_training():
     assert len(fit(EquivariantLinear(2, 1), X[:1], X[:1, :, :1], steps=1, batch_size=1)) == 1
 
 
+def test_only_the_parameters_get_a_gradient():
+    """Not what the caller computes the inputs from."""
+    x = X.clone().requires_grad_()
+    fit(ENN((2, 1), generator=generator()), x, X[..., :1], steps=1)
+    assert x.grad is None
+
+
 @pytest.mark.parametrize(
     ("targets", "options", "said"),
     [
@@ -146,6 +154,35 @@ def test_the_loss_is_that_of_forces_and_descriptors_in_units_of_their_scales():
     field, (loss,) = fit_graph_force_field(layer, network, POSITIONS, FORCES, steps=1)
     predicted = GraphForceField(layer, before, field.descriptor_scales, field.force_scale).forces(POSITIONS)
     assert loss == pytest.approx((predicted - FORCES).square().mean().item() / field.force_scale**2)
+
+
+def fit_energy(dtype=torch.float64, **options):
+    """A short training of a small network whose energy has the forces, in free space."""
+    layer = CombinedGraphLayer(RADIAL, dtype=torch.float64)
+    network = ScalarFeatureENN((3, 1), m=1, softening=0.5, dtype=dtype, generator=generator())
+    return fit_energy_force_field(layer, network, POSITIONS, FORCES, **options)
+
+
+def test_the_loss_of_an_energy_is_that_of_its_slope_in_units_of_the_scale_of_the_forces():
+    field, (loss,) = fit_energy(steps=1, batch_size=20, learning_rate=0.0)
+    assert field.cell is None
+    expected = (field.forces(POSITIONS) - FORCES).square().mean() / FORCES.square().mean()
+    assert loss == pytest.approx(expected.item())
+
+
+def test_by_default_a_batch_has_four_configurations_where_forces_are_slopes():
+    assert fit_energy(steps=3)[1] == fit_energy(steps=3, batch_size=4)[1]
+
+
+@pytest.mark.parametrize("kind", ["direct", "energy"])
+def test_a_network_in_single_precision_is_trained_in_single_precision(kind):
+    if kind == "direct":
+        network = ENN((3, 1), dtype=torch.float32, generator=generator())
+        layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
+        _, losses = fit_graph_force_field(layer, network, POSITIONS, FORCES, steps=3)
+    else:
+        _, losses = fit_energy(torch.float32, steps=3)
+    assert losses == torch.tensor(losses, dtype=torch.float32).tolist()
 
 
 def test_a_descriptor_that_no_data_reach_stays_zero():

@@ -14,7 +14,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,16 +26,18 @@ import torch
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from enn_lib.argon import ARGON, generate_data
 from enn_lib.distributed import Workers
 from enn_lib.fire import FIRE
-from enn_lib.settings import Config, build_network
+from enn_lib.settings import Config, _with_plain_errors, build_network
 from enn_lib.storage import load_state, load_tensors, read_csv, save_state
 from enn_lib.training import (
     HISTORY_COLUMNS,
     Trainer,
+    _check_finite,
     _processor,
     compile_if_possible,
     logged_iterations,
@@ -82,8 +84,8 @@ def data():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where a test trains."""
-    return tmp_path / "run"
+    """Where a test trains, in a folder that is not there yet either."""
+    return tmp_path / "runs" / "run"
 
 
 @pytest.fixture
@@ -131,6 +133,31 @@ def test_the_compiled_gradient_is_the_eager_one(small_config):
     torch.testing.assert_close(gradients(compiled), gradients(eager), rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_compiled_sees_one_size_of_batch(small_config, monkeypatch):
+    """That of a step, here of the second of two processes; another would be compiled anew."""
+    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: None)
+    trainer = Trainer(small_config, generate_data(200), Workers(1, 2))
+    trainer._squared_error = Mock(wraps=trainer._squared_error)
+    trainer.step()
+    trainer.record()
+    assert {len(call.args[0]) for call in trainer._squared_error.call_args_list} == {25}
+    assert len(trainer._squared_error.call_args_list) == 1 + 60 // 25, "20 of validation are too few"
+
+
+def test_what_is_compiled_is_for_the_device_of_the_process(small_config, monkeypatch):
+    monkeypatch.setattr("enn_lib.training.compile_if_possible", compile := Mock())
+    device = torch.device("meta")
+    trainer = Trainer(replace(small_config, compile=True), generate_data(200), Workers(device=device))
+    compile.assert_called_once_with(trainer._eager_squared_error, True, device)
+
+
+def test_pieces_of_a_loss_are_added_up_in_double_precision(small_config):
+    """Single precision would lose a 1 after 2^24."""
+    trainer = make_trainer(small_config, chunk_size=1)
+    trainer._squared_error = Mock(side_effect=map(torch.tensor, (2.0**24, 1.0, 1.0)))
+    assert trainer.mean_squared_error(torch.zeros(3, 3, 6), torch.zeros(3, 3, 4)) == (2**24 + 2) / 36
+
+
 def test_without_a_compiler_training_warns_and_works(small_config, folder, small_run, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler no-such-compiler .*: training without"):
@@ -171,8 +198,9 @@ def test_the_compiler_is_that_of_the_system(system, compiler, monkeypatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("enn_lib.training.sys.platform", system)
     said = f"no C++ compiler {compiler} or no Python.h: training without torch.compile"
-    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$"):
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}$") as caught:
         assert compile_if_possible(math.sin) is math.sin
+    assert Path(caught[0].filename).name != "training.py", "the line is the caller's"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="what can be executed is known by its name")
@@ -199,8 +227,9 @@ def test_only_what_the_compiler_itself_raises_is_worked_around(module, monkeypat
         with pytest.raises(error):
             call(1.0)
         return
-    with pytest.warns(UserWarning, match=r"^cannot compile: training without torch\.compile$"):
+    with pytest.warns(UserWarning, match=r"^cannot compile: training without torch\.compile$") as caught:
         assert call(1.0) == math.sin(1.0)
+    assert caught[0].filename == __file__, "the line is the caller's"
     assert call(2.0) == math.sin(2.0), "and now without a warning"
     assert compiled.call_count == 1
 
@@ -263,6 +292,29 @@ def test_a_share_of_a_batch_is_drawn_by_a_power_of_the_largest_distance(small_co
     assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
 
 
+def test_where_rounding_leaves_the_sum_of_the_chances_below_what_is_drawn_the_last_one_comes(
+    small_config, data
+):
+    trainer = make_trainer(small_config, relabel=False, sampling_power=4.0)
+    trainer._cumulative.zero_()
+    assert (trainer._batch()[0] == data.train.inputs(data.scales)[-1]).all()
+
+
+def test_what_is_drawn_does_not_depend_on_torch_s_default_dtype(small_config, request):
+    request.addfinalizer(partial(torch.set_default_dtype, torch.get_default_dtype()))
+    batches = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        batches.append(make_trainer(small_config, sampling_power=4.0)._batch()[0])
+    assert batches[0].equal(batches[1])
+
+
+def test_one_configuration_is_enough(small_config):
+    trainer = make_trainer(small_config, n_train=1, batch_size=1)
+    assert trainer.step() > 0
+    assert trainer.batches_per_epoch == 1
+
+
 def test_a_drawn_configuration_keeps_its_forces(small_config, data):
     inputs, targets = make_trainer(small_config, relabel=False, sampling_power=4.0)._batch()
     which = (inputs.flatten(1).unsqueeze(1) == data.train.inputs(data.scales).flatten(1)).all(dim=-1)
@@ -300,6 +352,12 @@ def test_the_settings_of_fire_reach_it(small_config):
     assert isinstance(optimiser, FIRE)
     group = optimiser.param_groups[0]
     assert (group["dt"], group["lr"], group["mass"], group["order"]) == (0.002, 0.03, 0.4, "ase")
+
+
+def test_the_schedule_of_the_rate_leaves_the_largest_time_step_of_fire_alone(small_config):
+    trainer = make_trainer(configure(small_config, "fire"), fire_dt_max=0.02)
+    trainer.step()
+    assert trainer.optimiser.param_groups[0]["lr"] == 0.02
 
 
 @pytest.mark.parametrize("name", ["Adam", "Muon", "SOAP"])
@@ -348,17 +406,24 @@ def test_the_configuration_on_disk_is_the_one_given_with_its_provenance(small_ru
     assert values["provenance"]["versions"]["torch"] == metadata.version("torch")
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
-def test_the_commit_is_written_out_and_says_whether_something_was_changed(monkeypatch, tmp_path):
+def git_in(folder):
+    """Runs git there, and returns what it says."""
+
     def git(*words):
         name = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
         command = ["git", *name, *words]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout
 
+    git("init", "--quiet")
+    return git
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+def test_the_commit_is_written_out_and_says_whether_something_was_changed(monkeypatch, tmp_path):
     source = tmp_path / "training.py"
     source.write_text("", encoding="utf-8")
     monkeypatch.setattr("enn_lib.training.__file__", str(source))
-    git("init", "--quiet")
+    git = git_in(tmp_path)
     assert provenance()["git_commit"] is None
     git("add", "training.py")
     git("commit", "--quiet", "--no-gpg-sign", "--message", "A commit")
@@ -370,6 +435,8 @@ def test_the_commit_is_written_out_and_says_whether_something_was_changed(monkey
 
 def test_the_provenance_has_versions_hardware_and_the_date(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_name", {torch.device("cuda", 1): "a GPU"}.get)
+    clocks = {UTC: datetime(2026, 3, 1, 0, 30)}
+    monkeypatch.setattr("enn_lib.training.datetime", SimpleNamespace(now=clocks.__getitem__))
     found = provenance(Workers(size=3, device=torch.device("cuda", 1)))
     names = ("torch", "numpy", "enn-lib")
     assert found["versions"] == {
@@ -384,7 +451,7 @@ def test_the_provenance_has_versions_hardware_and_the_date(monkeypatch):
         "device": "a GPU",
     }
     assert provenance()["hardware"]["device"] == "cpu"
-    assert abs((datetime.now(UTC).date() - date.fromisoformat(found["date"])).days) <= 1
+    assert found["date"] == "2026-03-01"
 
 
 def test_the_processor_is_named_as_linux_or_python_names_it(monkeypatch, tmp_path):
@@ -402,7 +469,11 @@ def test_without_git_or_outside_its_repository_no_commit_is_claimed(monkeypatch,
     elsewhere = tmp_path / "site-packages" / "enn_lib" / "training.py"
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_text("", encoding="utf-8")
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # of something else
+    git = git_in(tmp_path)  # of something else
+    neighbour = elsewhere.with_name("of_something_else.py")
+    neighbour.write_text("", encoding="utf-8")
+    git("add", neighbour)
+    git("commit", "--quiet", "--no-gpg-sign", "--message", "A commit")
     with monkeypatch.context() as patch:
         patch.setattr("enn_lib.training.__file__", str(elsewhere))
         assert provenance()["git_commit"] is None
@@ -428,13 +499,27 @@ def test_the_last_losses_are_those_of_the_stored_weights(small_run, small_config
         assert history[name][-1] == pytest.approx(error.square().mean().item(), rel=1e-5)
 
 
+def test_stored_weights_say_of_which_iteration_they_are_and_their_scales(stopped, data):
+    assert load_tensors(stopped / "model.safetensors")[1] == {
+        "iteration": "1",
+        "position_scale": repr(data.scales.position),
+        "force_scale": repr(data.scales.force),
+    }
+
+
 def test_the_same_configuration_gives_the_same_run_and_another_seed_another(
     small_config, small_run, tmp_path
 ):
     train(small_config, tmp_path / "again")
     assert_same_run(tmp_path / "again", small_run)
-    train(replace(small_config, seed=1), tmp_path / "other")
-    assert not weights(tmp_path / "other")["layers.0.stacked"].equal(weights(small_run)["layers.0.stacked"])
+    for change in ({"seed": 1}, {"data_seed": 1}):
+        other = tmp_path / f"another {next(iter(change))}"
+        train(replace(small_config, **change), other)
+        assert not weights(other)["layers.0.stacked"].equal(weights(small_run)["layers.0.stacked"])
+
+
+def test_the_lines_of_the_history_are_evenly_spaced_in_the_logarithm():
+    assert logged_iterations(20, 3) == {0, 1, 2, 5, 10, 20}
 
 
 @given(iterations=st.integers(1, 10**7), per_decade=st.integers(1, 30))
@@ -488,7 +573,7 @@ def test_a_state_that_was_read_goes_on_bit_for_bit_for_hundreds_of_steps(small_c
     assert [resumed.step() for _ in range(300)] == [trainer.step() for _ in range(300)]
 
 
-def test_the_rate_in_the_history_is_the_learning_rate_or_the_time_step_of_fire(small_config):
+def test_a_line_of_the_history_has_the_learning_rate_or_the_time_step_of_fire(small_config):
     for optimiser, name, rate in (("muon", "lr", 0.01), ("fire", "dt", 0.001)):
         trainer = make_trainer(configure(small_config, optimiser))
         trainer.step()
@@ -497,6 +582,8 @@ def test_the_rate_in_the_history_is_the_learning_rate_or_the_time_step_of_fire(s
         row = dict(zip(HISTORY_COLUMNS, trainer.history[-1], strict=True))
         assert row["rate"] == trainer.optimiser.param_groups[0][name] == rate
         assert row["seconds"] == 1.3
+        assert row["epoch"] == trainer.batch_size / 120
+        assert row["gradient_evaluations"] == trainer.batch_size
 
 
 @pytest.mark.parametrize("part", ["_train", "_validation"])
@@ -512,8 +599,8 @@ def test_a_loss_of_either_part_that_is_not_finite_is_not_recorded(small_config, 
 
 
 def test_the_time_is_up_after_so_many_minutes_and_no_later(small_config, folder, monkeypatch):
-    """By a clock that moves on by a second whenever it is read."""
-    clock = itertools.count()
+    """By a clock that stands at an hour and moves on by a second whenever it is read."""
+    clock = itertools.count(3600)
     monkeypatch.setattr("enn_lib.training.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     trainer = train(replace(small_config, iterations=500), folder, max_minutes=2)
     assert 119 <= trainer.seconds <= 120
@@ -527,6 +614,20 @@ def test_minutes_that_are_none_are_refused(minutes, small_config, folder):
     assert not folder.exists()
 
 
+def test_making_a_line_of_the_history_takes_time_too(small_config, folder, monkeypatch):
+    """By a clock that only it moves on."""
+    clock = [3600.0]
+    monkeypatch.setattr("enn_lib.training.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    record = Trainer.record
+
+    def slow(self):
+        record(self)
+        clock[0] += 7
+
+    monkeypatch.setattr(Trainer, "record", slow)
+    assert train(replace(small_config, iterations=2), folder).seconds == 21
+
+
 def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
     monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
     trainer = train(small_config, folder)
@@ -534,6 +635,37 @@ def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeyp
     assert "| 30/30 [" in last
     assert "it/s" in last
     assert re.search(rf"loss=[\d.e-]+, validation={trainer.history[-1][4]:.3g}\]", last)
+
+
+def test_the_bar_of_a_run_that_goes_on_begins_where_it_stopped(small_config, stopped, monkeypatch, capsys):
+    monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))
+    capsys.readouterr()
+    train(small_config, stopped)
+    assert "| 1/30 [" in capsys.readouterr().err.split("\r")[1]
+
+
+@pytest.mark.parametrize("max_minutes", [None, 0])
+def test_of_several_processes_only_the_first_writes_and_shows_a_bar(
+    max_minutes, small_config, folder, monkeypatch, capsys
+):
+    """The second of two, which hears from the first that the folder is as it should be, and new."""
+    monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))
+    monkeypatch.setattr(Workers, "from_first", lambda self, function: None)
+    monkeypatch.setattr(Workers, "first_says", lambda self, answer: answer)
+    monkeypatch.setattr(Workers, "add_up", lambda self, tensors: None)
+    train(small_config, folder, max_minutes=max_minutes, workers=Workers(1, 2))
+    assert not folder.exists()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("threads", "per_machine", "expected"), [(5, 1, 5), (5, 2, 2), (1, 2, 1)])
+def test_the_processes_of_a_machine_share_the_threads(
+    threads, per_machine, expected, small_config, folder, monkeypatch
+):
+    monkeypatch.setattr("torch.set_num_threads", threads_set := Mock())
+    workers = Workers(per_machine=per_machine)
+    train(replace(small_config, iterations=1, threads=threads), folder, workers=workers)
+    threads_set.assert_called_once_with(expected)
 
 
 def test_seconds_add_up_over_sessions(small_config, folder):
@@ -635,6 +767,45 @@ def test_a_process_that_is_asked_to_stop_saves_where_it_is_and_says_so_in_a_line
     assert train(config, stopped, max_minutes=0).iteration == int(iteration) + 1
 
 
+def ask_to_stop(monkeypatch, *numbers):
+    """Makes a training raise signals in its eleventh iteration."""
+    step = Trainer.step
+
+    def asked(self):
+        if self.iteration == 10:
+            for number in numbers:
+                signal.raise_signal(number)
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", asked)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_a_training_ends_its_iteration_and_saves_and_goes_on_from_there(
+    number, small_config, small_run, folder, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        ask_to_stop(patch, number)
+        said = f"{folder}: stopped and saved at iteration 11"
+        with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(said)}$"):
+            train(small_config, folder)
+    assert load_state(folder / "checkpoint" / "state.pt")["iteration"] == 11
+    train(small_config, folder)
+    torch.testing.assert_close(weights(folder), weights(small_run), rtol=0, atol=0)
+
+
+def test_asked_twice_a_training_ends_at_once_with_the_last_checkpoint(
+    small_config, folder, monkeypatch, request
+):
+    # Not as a shell has it for what runs in its background, where the signal does nothing.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
+    ask_to_stop(monkeypatch, signal.SIGINT, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        train(small_config, folder)
+    assert load_state(folder / "checkpoint" / "state.pt")["iteration"] == 7
+
+
 def test_handlers_of_signals_are_as_they_were_after_a_training(small_config, folder):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     train(small_config, folder, max_minutes=0)
@@ -652,8 +823,11 @@ def test_training_works_in_a_thread_where_no_handler_can_be_set(small_config, sm
 
 def test_a_folder_with_another_configuration_is_refused_and_left_alone(small_config, stopped):
     before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
-    said = r"another configuration \(a: got 0\.2, the folder has 0\.1; seed: got 1, the folder has 0\)"
-    with pytest.raises(ValueError, match=said):
+    said = (
+        f"{stopped}: holds a run of another configuration "
+        "(a: got 0.2, the folder has 0.1; seed: got 1, the folder has 0)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         train(replace(small_config, seed=1, a=0.2), stopped)
     assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()} == before
 
@@ -667,10 +841,12 @@ def test_a_configuration_without_a_checkpoint_is_compared_too(small_config, stop
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(small_config, tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"got a folder that holds thesis\.tex, wanted a run or nothing"):
+    for name in ("thesis.tex", "letter.txt"):
+        (tmp_path / name).write_text("precious", encoding="utf-8")
+    said = f"{tmp_path}: got a folder that holds letter.txt, thesis.tex, wanted a run or nothing"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         train(small_config, tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["letter.txt", "thesis.tex"]
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", ".nfs0001"])
@@ -679,12 +855,30 @@ def test_files_that_systems_leave_behind_are_in_nobody_s_way(name, small_config,
     assert train(small_config, stopped).iteration == small_config.iterations
 
 
-def test_a_folder_in_which_another_process_trains_is_refused_and_left_alone(small_config, stopped):
+def test_a_folder_in_which_another_process_trains_is_refused_at_once_and_left_alone(
+    small_config, stopped, monkeypatch
+):
     before = (stopped / "checkpoint" / "state.pt").read_bytes()
-    with FileLock(stopped / ".lock"), pytest.raises(ValueError, match="another process trains in it"):
-        train(small_config, stopped)
+    with monkeypatch.context() as patch, FileLock(stopped / ".lock"):
+        patch.setattr("time.sleep", Mock(side_effect=AssertionError("it waits")))
+        said = f"{stopped}: another process trains in it, wanted a folder of its own"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            train(small_config, stopped)
     assert (stopped / "checkpoint" / "state.pt").read_bytes() == before
     assert train(small_config, stopped).iteration == small_config.iterations
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the file of a lock that is held cannot be removed")
+def test_a_training_whose_lock_somebody_removes_ends_as_any(small_config, small_run, folder, monkeypatch):
+    step = Trainer.step
+
+    def tidied(self):
+        (folder / ".lock").unlink(missing_ok=True)
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", tidied)
+    train(small_config, folder)
+    assert_same_run(folder, small_run)
 
 
 def test_a_checkpoint_without_its_configuration_is_refused(small_config, stopped):
@@ -754,6 +948,28 @@ def test_divergence_is_noticed_between_two_lines_of_the_history_too(small_config
     state = diverge(config, folder, wild_from=3, noticed_at=5)
     assert state["iteration"] == 4
     assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_a_weight_may_be_as_large_as_a_number_can_be(small_config):
+    """Its square is not finite in single precision."""
+    trainer = make_trainer(small_config)
+    with torch.no_grad():
+        trainer.network.layers[0].stacked[0, 0] = 1e30
+    _check_finite(1.0, trainer)
+
+
+def test_errors_of_any_class_that_pydantic_checks_are_in_plain_words():
+    """Where an entry of a list of lists is meant, by both its places."""
+
+    @_with_plain_errors
+    @dataclass
+    class Table:
+        rows: list[list[int]]
+
+    assert Table(rows=[[1, 2], [3, 4]]).rows == [[1, 2], [3, 4]]
+    with pytest.raises(ValueError, match=r"^rows\[0\]\[1\]: got 'x', wanted a valid integer") as caught:
+        Table(rows=[[1, "x"]])
+    assert type(caught.value) is ValueError
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Config)])
