@@ -66,7 +66,7 @@ def kinetic_energy(velocities: Tensor, mass: float | Tensor = ARGON_MASS) -> Ten
 
 
 def _is_positive(mass: float | Tensor) -> bool:
-    return bool(mass.gt(0).all()) if isinstance(mass, Tensor) else 0 < mass < 1e15
+    return bool(mass.gt(0).all()) if isinstance(mass, Tensor) else 0 < mass < 1e99
 
 
 def per_atom(mass: float | Tensor) -> float | Tensor:
