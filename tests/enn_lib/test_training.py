@@ -556,7 +556,8 @@ def test_training_stopped_after_every_iteration_ends_bit_for_bit_where_one_never
 
 def test_a_run_that_was_stopped_can_be_used_and_keeps_its_checkpoint(small_config, folder):
     trainer = train(small_config, folder, max_minutes=0)
-    assert trainer.iteration == read_csv(folder / "history.csv")["iteration"][-1] == 1
+    assert trainer.iteration == 1
+    assert read_csv(folder / "history.csv")["iteration"] == [0, 1]
     assert (folder / "checkpoint" / "state.pt").exists()
     assert weights(folder)["layers.0.stacked"].equal(trainer.network.layers[0].stacked)
 
@@ -630,9 +631,9 @@ def test_making_a_line_of_the_history_takes_time_too(small_config, folder, monke
 
 def test_a_bar_shows_the_iterations_and_the_losses(small_config, folder, monkeypatch, capsys):
     monkeypatch.setattr("enn_lib.training.tqdm", partial(tqdm, disable=False))  # whatever TQDM_DISABLE says
-    trainer = train(small_config, folder)
+    trainer = train(replace(small_config, iterations=2), folder)
     last = capsys.readouterr().err.split("\r")[-1]
-    assert "| 30/30 [" in last
+    assert "| 2/2 [" in last
     assert "it/s" in last
     assert re.search(rf"loss=[\d.e-]+, validation={trainer.history[-1][4]:.3g}\]", last)
 
