@@ -27,7 +27,7 @@ QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text(encoding="utf-8")
 
 FIRST_EDITION = [
     *("training", "fire-on-the-network"),
-    *("peers", "n-body", "physicists-eye", "simulate", "molecule", "speed"),
+    *("peers", "n-body", "physicists-eye", "molecule", "speed"),
 ]
 """Pages that are still to be rewritten."""
 
