@@ -105,7 +105,7 @@ class Config:
     sampling_power: Annotated[FiniteFloat, Field(ge=-100, le=100)] = 0.0
     sampling_share: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1.0
     iterations: Count = 1000
-    learning_rate: Annotated[Number, Field(ge=0)] = 0.01
+    learning_rate: Annotated[FiniteFloat, Field(ge=0, le=1e30)] = 0.01
     schedule: Literal["constant", "cosine"] = "cosine"
     fire_dt: Number = 0.001
     fire_dt_max: Number = 0.01

@@ -201,7 +201,7 @@ class Study:
                 wanted = planned if chosen is None else {name: _named(planned, name) for name in chosen}
                 waiting = [name for name in wanted if name not in records]
                 minutes = (time.perf_counter() - began) / 60
-                if not waiting or (budget is not None and minutes > budget):
+                if not waiting or (budget is not None and minutes >= budget):
                     break
                 bar.total = bar.n + len(waiting)
                 bar.set_postfix_str(waiting[0])

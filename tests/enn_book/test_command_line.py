@@ -106,7 +106,7 @@ def test_with_a_name_a_study_is_repeated_into_the_folder(toy, tmp_path, capsys):
 
 
 def test_a_study_whose_time_is_up_says_how_many_runs_are_left_and_goes_on(toy, tmp_path, capsys):
-    assert run("study", "toy", "--out", tmp_path, "--budget", -1) == 0
+    assert run("study", "toy", "--out", tmp_path, "--budget", 0) == 0
     assert capsys.readouterr().out == f"{tmp_path}: 0 records, 2 runs to go\n"
     toy.repeat(tmp_path, names=["two"])
     before = (tmp_path / "two.json").stat().st_mtime_ns
