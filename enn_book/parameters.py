@@ -5,7 +5,7 @@ from collections.abc import Mapping
 Wanted = type[bool] | type[str] | int | float | tuple | list | None
 
 LARGEST = 10**6
-"""Of a number without another limit: a page keeps in memory what it counts, and so many still fit."""
+"""What a number without another limit may be at most, since a page keeps in memory what it counts."""
 
 SEEDS = (0, 2**32 - 1)
 """The least and the largest seed, which every generator of random numbers takes."""
