@@ -93,7 +93,7 @@ class Config:
     n_train: Count | None = None
     widths: Annotated[tuple[Width, ...], Field(strict=False)] = PAPER_WIDTHS  # JSON has a list
     a: Number = 0.1
-    softening: Annotated[Number, Field(ge=0)] = 0.0
+    softening: Annotated[FiniteFloat, Field(ge=0, le=1e15)] = 0.0
     output_activation: Literal["identity", "softsign"] = "identity"
     dtype: Literal["float32", "float64"] = "float32"
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0  # as torch takes it
