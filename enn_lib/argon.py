@@ -25,11 +25,11 @@ def is_true(condition: Tensor) -> bool:
         return True
 
 
-def check_positions(positions: Tensor, n_atoms: int | None = None) -> None:
-    """Raise ValueError unless `positions` are finite and of shape ``(..., atoms, 3)``."""
+def check_positions(positions: Tensor, n_atoms: int | None = None, n: int = 3) -> None:
+    """Raise ValueError unless `positions` are finite and of shape ``(..., atoms, n)``."""
     wanted = "atoms" if n_atoms is None else n_atoms
-    if positions.ndim < 2 or positions.shape[-1] != 3 or n_atoms not in (None, positions.shape[-2]):
-        raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {wanted}, 3)")
+    if positions.ndim < 2 or positions.shape[-1] != n or n_atoms not in (None, positions.shape[-2]):
+        raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {wanted}, {n})")
     if not positions.is_floating_point():
         raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
     is_good = (positions * 1e-15).abs() <= 1  # farther away, squares are no longer finite in float32
@@ -57,20 +57,20 @@ class LennardJones:
         s6 = (self.r0 / distance) ** 6
         return 4 * self.epsilon * (s6 * s6 - s6)
 
-    def _pairs(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Indices i < j, squared distances and, along r_j - r_i, the forces on j of all pairs."""
+    def _pairs(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Indices i < j, the vectors r_j - r_i, their squares, and the forces on j over the vectors."""
         check_positions(positions)
         i, j = _pair_indices(positions)
         vectors = positions[..., j, :] - positions[..., i, :]
         squared = (vectors * vectors).sum(dim=-1)
         s6 = (self.r0**2 / squared) ** 3
-        forces = vectors * (24 * self.epsilon * (2 * s6 * s6 - s6) / squared).unsqueeze(-1)
-        is_good = forces.isfinite().all(dim=-1)  # which it is not where numbers of this dtype overflow
+        factor = 24 * self.epsilon * (2 * s6 * s6 - s6) / squared
+        is_good = factor.isfinite() & vectors.isfinite().all(dim=-1)  # not where this dtype overflows
         if not is_true(is_good.all()):
             *_, pair = (~is_good).nonzero()[0].tolist()
             got = f"atoms {i[pair].item()} and {j[pair].item()} coincide, or nearly"
             raise ValueError(f"positions: {got}, wanted distinct positions")
-        return i, j, squared, forces
+        return i, j, vectors, squared, factor
 
     def energy(self, positions: Tensor) -> Tensor:
         """The potential energy U (Eq. 39), eV: positions ``(..., atoms, 3)`` in Å -> ``(...)``.
@@ -78,7 +78,7 @@ class LennardJones:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        _, _, squared, _ = self._pairs(positions)
+        *_, squared, _ = self._pairs(positions)
         return self.pair_energy(squared.sqrt()).sum(dim=-1)
 
     def forces(self, positions: Tensor) -> Tensor:
@@ -87,7 +87,8 @@ class LennardJones:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        i, j, _, pair_forces = self._pairs(positions)
+        i, j, vectors, _, factor = self._pairs(positions)
+        pair_forces = vectors * factor.unsqueeze(-1)
         forces = torch.zeros_like(positions)
         return forces.index_add(-2, j, pair_forces).index_add(-2, i, pair_forces, alpha=-1)
 

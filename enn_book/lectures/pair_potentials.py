@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from enn_lib.argon import ARGON, Scales, sample_positions, smallest_distance
+from enn_lib.argon import ARGON, Scales, check_positions, sample_positions, smallest_distance
 from enn_lib.force_field import gradients_as_of, minus_gradient
 from enn_lib.graph import GaussianRadial
 from enn_lib.network import ENN
@@ -107,18 +107,6 @@ def pair_vectors(positions: Tensor, radial: GaussianRadial | None = None) -> Ten
     return (normalize(vectors, dim=-2).unsqueeze(-1) * features).flatten(-2)
 
 
-def _check(positions: Tensor, n_atoms: int, n: int) -> None:
-    """Raise unless `positions` are finite floating-point numbers of shape ``(..., n_atoms, n)``."""
-    if positions.ndim < 2 or positions.shape[-2:] != (n_atoms, n):
-        raise ValueError(f"positions: got shape {tuple(positions.shape)}, wanted (..., {n_atoms}, {n})")
-    if not positions.is_floating_point():
-        raise TypeError(f"positions: got {positions.dtype}, wanted a floating-point dtype")
-    if not ((positions * 1e-15).abs() <= 1).all():  # as `enn_lib.argon.check_positions` has it
-        raise ValueError(
-            "positions: got entries that are NaN, infinite or beyond 1e15, wanted finite ones (Å)"
-        )
-
-
 class PairSystem:
     r"""A number of equal atoms in n dimensions under a potential between all pairs (Eq. 39, 40).
 
@@ -149,7 +137,7 @@ class PairSystem:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        _check(positions, self.n_atoms, self.n)
+        check_positions(positions, self.n_atoms, self.n)
         squared = pair_vectors(positions).square().sum(dim=-2)
         if (squared == 0).any():
             raise ValueError("positions: two atoms coincide, wanted distinct positions")
@@ -163,7 +151,7 @@ class PairSystem:
         Raises:
             ValueError: as `energy` does.
         """
-        _check(positions, self.n_atoms, self.n)  # an integer could not carry a gradient
+        check_positions(positions, self.n_atoms, self.n)  # an integer could not carry a gradient
         return minus_gradient(self.energy, positions)
 
 
@@ -203,7 +191,7 @@ class PairNetwork:
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
-        _check(positions, self.network.widths[-1], self.network.n)
+        check_positions(positions, self.network.widths[-1], self.network.n)
         with gradients_as_of(positions):
             inputs = pair_vectors(positions, self.radial).to(self.network.dtype) / self.scales.position
             return (self.network(inputs).mT * self.scales.force).to(positions.dtype)

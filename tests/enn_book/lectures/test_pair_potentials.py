@@ -208,7 +208,7 @@ def test_coincident_atoms_are_refused():
         (torch.ones(3, 3), ValueError, r"positions: got shape \(3, 3\), wanted \(..., 3, 2\)"),
         (torch.ones(2), ValueError, r"positions: got shape \(2,\), wanted \(..., 3, 2\)"),
         (torch.ones(3, 2).long(), TypeError, r"positions: got torch\.int64, wanted a floating-point dtype"),
-        (torch.full((3, 2), float("nan")), ValueError, "positions: got entries that are NaN, infinite"),
+        (torch.full((3, 2), float("nan")), ValueError, "positions: got 6 entries that are NaN, infinite"),
     ],
 )
 def test_positions_that_are_none_are_refused(method, positions, error, message):
