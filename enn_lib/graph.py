@@ -366,10 +366,10 @@ class CombinedGraphLayer(_GraphLayer):
 
 
 def _directions(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors and lengths of ``(..., n)``; zero where the length is."""
+    """Unit vectors and lengths of ``(..., n)``; zero where the length is, or its square rounds to zero."""
     squared = (u * u.conj()).real.sum(dim=-1)
-    is_zero = squared == 0
-    distance = torch.where(is_zero, 1.0, squared).sqrt()
+    is_zero = squared < torch.finfo(squared.dtype).tiny
+    distance = torch.where(is_zero, torch.inf, squared).sqrt()
     units = u / distance.unsqueeze(-1)
     # Also where two nodes coincide: the only equivariant unit vector there is zero, and its feature
     # must not let a scalar jump.
