@@ -65,8 +65,8 @@ def kinetic_energy(velocities: Tensor, mass: float | Tensor = ARGON_MASS) -> Ten
     return 0.5 * mass / ACCELERATION * squares.sum(dim=(-1, -2))
 
 
-def _is_positive(mass: float | Tensor) -> bool:
-    return bool(mass.gt(0).all()) if isinstance(mass, Tensor) else 0 < mass < 1e99
+def _is_in_range(mass: float | Tensor) -> bool:
+    return all(1e-99 < m < 1e99 for m in (mass.flatten().tolist() if isinstance(mass, Tensor) else (mass,)))
 
 
 def per_atom(mass: float | Tensor) -> float | Tensor:
@@ -147,8 +147,8 @@ def simulate(
         raise ValueError(f"velocities: got {bad} entries that are NaN or infinite, wanted finite ones (Å/fs)")
     if isinstance(mass, Tensor) and mass.shape != positions.shape[-2:-1]:
         raise ValueError(f"mass: got shape {tuple(mass.shape)}, wanted ({positions.shape[-2]},), one an atom")
-    if steps < 0 or every < 1 or not abs(dt) < 1e15 or not _is_positive(mass):
-        wanted = "at least 0, at least 1, finite, and positive"
+    if steps < 0 or every < 1 or not abs(dt) < 1e15 or not _is_in_range(mass):
+        wanted = "at least 0, at least 1, finite, and 1e-99 to 1e99 u"
         raise ValueError(f"steps, every, dt, mass: got {steps}, {every}, {dt}, {mass}, wanted {wanted}")
     # Floats, as torch takes no integer that does not fit into 64 bits.
     dt, mass = float(dt), mass if isinstance(mass, Tensor) else float(mass)
@@ -189,9 +189,9 @@ def thermal_velocities(
     Returns:
         Velocities in Å/fs, ``(n_samples, n_atoms, 3)``, float64.
     """
-    if n_samples < 1 or n_atoms < 2 or not 0 <= temperature < 1e15 or not _is_positive(mass) or seed < 0:
+    if n_samples < 1 or n_atoms < 2 or not 0 <= temperature < 1e15 or not _is_in_range(mass) or seed < 0:
         got = f"{n_samples}, {n_atoms}, {temperature}, {mass}, {seed}"
-        got += ", wanted at least 1, at least 2, at least 0 K, positive, and at least 0"
+        got += ", wanted at least 1, at least 2, at least 0 K, 1e-99 to 1e99 u, and at least 0"
         raise ValueError(f"n_samples, n_atoms, temperature, mass, seed: got {got}")
     velocities = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_samples, n_atoms, 3)))
     if isinstance(mass, Tensor):

@@ -383,15 +383,19 @@ def test_coincident_atoms_are_named(start):
         {"mass": float("inf")},
         {"mass": 10**400},
         {"mass": 0.0},
+        {"mass": 1e-99},
+        {"mass": 1e99},
         {"mass": -1.0},
         {"mass": float("nan")},
         {"mass": MASSES - 1},
+        {"mass": 1e99 * MASSES},
+        {"mass": 2e-313},
     ],
 )
 def test_a_number_out_of_its_range_is_named(options, start):
     given = {"steps": 1, "every": 1, "dt": 1.0, "mass": ARGON_MASS} | options
     got = ", ".join(str(given[name]) for name in ("steps", "every", "dt", "mass"))
-    said = f"steps, every, dt, mass: got {got}, wanted at least 0, at least 1, finite, and positive"
+    said = f"steps, every, dt, mass: got {got}, wanted at least 0, at least 1, finite, and 1e-99 to 1e99 u"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         simulate(ARGON, *start, **({"steps": 1} | options))
 
@@ -409,7 +413,7 @@ def test_velocities_that_cannot_be_drawn_are_refused(options):
     got = ", ".join(map(str, given.values()))
     said = (
         f"n_samples, n_atoms, temperature, mass, seed: got {got}, "
-        "wanted at least 1, at least 2, at least 0 K, positive, and at least 0"
+        "wanted at least 1, at least 2, at least 0 K, 1e-99 to 1e99 u, and at least 0"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         thermal_velocities(**({"n_samples": 1} | options))
