@@ -113,8 +113,8 @@
         painter.path(line.map((p) => lifted(p, height)), { stroke: "edge", width: 1, alpha: 0.45 });
       }
       // The whole path is there, faintly, before the ball moves.
-      painter.path(places, { stroke: "average", width: 1.2, alpha: 0.4 });
-      painter.path(places.slice(0, now + 1), { stroke: "average", width: 1.8 });
+      painter.path(places, { stroke: "average", width: 2, alpha: 0.7 });
+      painter.path(places.slice(0, now + 1), { stroke: "average", width: 3 });
       places.forEach((place, k) => {
         if (isStop(k)) painter.ball(place, { fill: "predicted", radius: k < now ? 0.055 : 0.035 });
         else if (k < now) painter.ball(place, { fill: "average", radius: 0.02 });

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from enn_book.lectures.clusters import Relaxation
-from enn_book.style import BLACK, BLUE, GREEN, REMARK, SKY, VERMILION, new_figure
+from enn_book.style import BLACK, BLUE, GREEN, REMARK, VERMILION, new_figure
 
 Extent = tuple[float, float, float, float]
 
@@ -97,20 +97,34 @@ def check_plane(relaxation: Relaxation) -> None:
         raise ValueError(f"relaxation: got positions of shape {shape}, wanted (steps + 1, 2)")
 
 
-def plot_relaxations(relaxations: Mapping[str, Relaxation], minimum: float) -> Figure:
-    """How far the energy of a cluster is above its known minimum, in epsilon.
+def plot_relaxations(
+    relaxations: Mapping[str, Relaxation], minimum: float, limits: Mapping[int, float]
+) -> Figure:
+    """How far the energy of a cluster is above its known minimum, in epsilon, and below it the time step.
 
     Args:
-        relaxations: by label.
+        relaxations: by label, at most three; the last one says how many steps are shown.
         minimum: the known energy, epsilon.
+        limits: the longest stable time step, by the number of the step.
     """
-    figure, axes = new_figure()
-    for (label, relaxation), color, dash in zip(
-        relaxations.items(), (VERMILION, BLUE, GREEN, SKY), ("-", "--", "-.", ":"), strict=False
+    figure, (above, below) = new_figure(2, 1, height=6.0, sharex=True)
+    *_, last = relaxations.values()
+    for (label, run), color, dash in zip(
+        relaxations.items(), (VERMILION, BLUE, GREEN), ("-", "--", "-."), strict=False
     ):
-        axes.plot(relaxation.energy - minimum, color=color, linestyle=dash, label=label)
+        style = {"color": color, "linestyle": dash}
+        above.plot(run.energy - minimum, **style)
+        below.plot(run.dt, **style)
+        at = min(run.steps, last.steps) // 2
+        place = (at, run.energy[at].item() - minimum)
+        above.annotate(label, place, (8, 8), textcoords="offset points", color=color)
     # The published energies end at the sixth decimal.
-    axes.axhline(1e-6, label="last digit of the published energy", **REMARK)
-    axes.set(yscale="log", ylim=(1e-7, None), xlabel="step", ylabel=r"$U - U_\mathrm{min}$ ($\epsilon$)")
-    axes.legend()
+    above.axhline(1e-6, **REMARK)
+    above.annotate("last digit published", (0, 1e-6), (4, 4), textcoords="offset points", color="0.35")
+    above.set(yscale="log", ylim=(1e-7, None), ylabel=r"$U - U_\mathrm{min}$ ($\epsilon$)")
+    below.plot(*zip(*limits.items(), strict=True), color=BLACK, linewidth=1.2)
+    below.annotate(
+        "limit", (last.steps, [*limits.values()][-1]), (-6, -16), textcoords="offset points", ha="right"
+    )
+    below.set(xlim=(0, last.steps), ylim=(0, None), xlabel="step", ylabel=r"time step $\Delta t$")
     return figure

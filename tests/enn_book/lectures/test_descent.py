@@ -40,6 +40,8 @@ def test_a_path_in_space_is_refused():
         plot_frames(path, (0, 1))
 
 
-def test_a_relaxation_is_drawn_above_its_minimum(descent):
-    (axes,) = plot_relaxations({"valley": descent}, -1.0).axes
-    torch.testing.assert_close(torch.from_numpy(axes.lines[0].get_ydata()), descent.energy + 1)
+def test_a_relaxation_is_drawn_above_its_minimum_and_its_time_step_below_a_limit(descent):
+    above, below = plot_relaxations({"valley": descent}, -1.0, {0: 0.3, descent.steps: 0.2}).axes
+    torch.testing.assert_close(torch.from_numpy(above.lines[0].get_ydata()), descent.energy + 1)
+    torch.testing.assert_close(torch.from_numpy(below.lines[0].get_ydata()), descent.dt)
+    assert below.lines[1].get_xydata().tolist() == [[0, 0.3], [descent.steps, 0.2]]
