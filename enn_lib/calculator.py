@@ -1,5 +1,6 @@
 """Any force field of this package as an ASE calculator, so that ASE relaxes, heats and analyses with it."""
 
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -120,10 +121,10 @@ class ENNCalculator(Calculator):
         elif atoms.pbc.any():
             raise ValueError("atoms: got a periodic cell, wanted atoms in free space")
         positions = torch.from_numpy(atoms.get_positions())
-        self.results = {"forces": field.forces(positions).numpy()}
+        self.results = {"forces": field.forces(positions).detach().numpy()}
         if energy := getattr(field, "energy", None):
             # There are no electrons whose entropy would make the two differ.
-            self.results["energy"] = self.results["free_energy"] = float(energy(positions))
+            self.results["energy"] = self.results["free_energy"] = energy(positions).item()
 
 
 def forces_only(driver: type) -> type:
@@ -151,10 +152,13 @@ def forces_only(driver: type) -> type:
                 self.logfile.write(f"{driver.__name__} {self.nsteps:5d} {largest:12.6f}\n")
 
     class ForcesOnlyDynamics(driver):
-        def __init__(self, atoms, *arguments, logfile=None, loginterval=1, **settings):
-            super().__init__(atoms, *arguments, loginterval=loginterval, **settings)
+        def __init__(self, *arguments, **settings):
+            given = signature(driver).bind(*arguments, **settings).arguments
+            given |= given.pop("kwargs", {})
+            logfile = given.pop("logfile", None)
+            super().__init__(**given)
             if logfile is not None:
-                self.attach(self._log, loginterval, self.openfile(file=logfile, comm=world))
+                self.attach(self._log, given.get("loginterval", 1), self.openfile(file=logfile, comm=world))
 
         def _log(self, file):
             picoseconds = self.get_time() / (1000 * units.fs)

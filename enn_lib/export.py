@@ -23,7 +23,7 @@ class _Module(nn.Module):
         return self.field.forces(positions)
 
 
-def export_run(run: Run, path: Path, *, average: bool = True) -> Path:
+def export_run(run: Run, path: str | Path, *, average: bool = True) -> Path:
     """Write the force field of a run as a ``.pt2`` file, for any number of configurations at a time.
 
     Read it back, where this package is not installed, with ``torch.export.load(path).module()``: it maps
@@ -40,6 +40,7 @@ def export_run(run: Run, path: Path, *, average: bool = True) -> Path:
     Raises:
         ValueError: if the name does not end in ``.pt2``.
     """
+    path = Path(path)
     if path.suffix != ".pt2":
         raise ValueError(f"file: got {path.name!r}, wanted a name that ends in .pt2")
     example = sample_positions(2, seed=0)

@@ -103,8 +103,11 @@ class FIRE(torch.optim.Optimizer):
             ValueError: if there is one already.
             TypeError: if a parameter is complex.
         """
-        if self.param_groups:
-            raise ValueError("params: got a second group, wanted one, as dt, alpha, N and P are one for all")
+        if self.param_groups or len(param_group) > 1:
+            got = "a second group" if self.param_groups else f"a group of {', '.join(param_group)}"
+            raise ValueError(
+                f"params: got {got}, wanted one of params, as dt, alpha, N and P are one for all"
+            )
         super().add_param_group(param_group)
         for p in self.param_groups[0]["params"]:
             if p.is_complex():

@@ -24,23 +24,23 @@ class ForceField(Protocol):
         ...
 
 
-def wants_gradient(positions: Tensor) -> bool:
-    """Whether what is computed from `positions` shall be differentiable in them."""
-    return torch.is_grad_enabled() and positions.requires_grad
+def wants_gradient(*inputs: Tensor | None) -> bool:
+    """Whether what is computed from `inputs` shall be differentiable in one of them."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
 
 
-def gradients_as_of(positions: Tensor) -> AbstractContextManager:
-    """A context that builds a graph only if `positions` require a gradient."""
+def gradients_as_of(*inputs: Tensor | None) -> AbstractContextManager:
+    """A context that builds a graph only if one of `inputs`, positions or a cell, requires a gradient."""
     if torch.compiler.is_exporting():  # which knows no such context
         return nullcontext()
-    return torch.set_grad_enabled(wants_gradient(positions))
+    return torch.set_grad_enabled(wants_gradient(*inputs))
 
 
-def minus_gradient(energy: Callable[[Tensor], Tensor], positions: Tensor) -> Tensor:
-    """The forces of an energy, differentiable where `positions` require a gradient."""
-    is_wanted = wants_gradient(positions)
-    with torch.enable_grad():
-        x = positions if is_wanted else positions.detach().requires_grad_()
+def minus_gradient(energy: Callable[[Tensor], Tensor], positions: Tensor, *others: Tensor | None) -> Tensor:
+    """The forces of an energy, differentiable where `positions`, or `others` such as a cell, require it."""
+    is_wanted = wants_gradient(positions, *others)
+    with torch.inference_mode(False), torch.enable_grad():
+        x = positions if positions.requires_grad else positions.detach().clone().requires_grad_()
         (gradient,) = torch.autograd.grad(energy(x).sum(), x, create_graph=is_wanted)
     return -gradient
 
@@ -156,7 +156,7 @@ class GraphForceField(_OfDescriptors):
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
-        with gradients_as_of(positions):
+        with gradients_as_of(positions, self.cell):
             outputs = self.network(self.inputs(positions)).squeeze(-1)
             return (outputs * self.force_scale).to(positions.dtype)
 
@@ -215,7 +215,7 @@ class EnergyForceField(_OfDescriptors):
         Raises:
             ValueError: if the shape is wrong or a position is not finite.
         """
-        with gradients_as_of(positions):
+        with gradients_as_of(positions, self.cell):
             descriptors = self._descriptors(positions)
             alone = self._scalars(descriptors.new_zeros(descriptors.shape[-2:]))
             energies = self.energy_scale * (self._scalars(descriptors) - alone)
@@ -230,4 +230,4 @@ class EnergyForceField(_OfDescriptors):
             ValueError: if the shape is wrong or a position is not finite.
         """
         check_positions(positions)  # an integer could not carry a gradient
-        return minus_gradient(self.energy, positions)
+        return minus_gradient(self.energy, positions, self.cell)

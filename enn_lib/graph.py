@@ -88,9 +88,10 @@ class GaussianRadial(nn.Module):
         """
         super().__init__()
         eta, centres = (torch.as_tensor(values, dtype=torch.float64) for values in (eta, centres))
-        if eta.ndim != 1 or eta.shape != centres.shape or not len(eta) or not (eta >= 0).all():
+        is_fine = (eta >= 0).all() and eta.isfinite().all() and centres.isfinite().all()
+        if eta.ndim != 1 or eta.shape != centres.shape or not (len(eta) and is_fine):
             got = f"{eta.tolist()} and {centres.tolist()}"
-            raise ValueError(f"eta, centres: got {got}, wanted two lists of the same length, eta at least 0")
+            raise ValueError(f"eta, centres: got {got}, wanted finite lists of one length, eta at least 0")
         _check_cutoff(cutoff)
         self.register_buffer("eta", eta, persistent=False)
         self.register_buffer("centres", centres, persistent=False)
@@ -282,7 +283,10 @@ class _GraphLayer(nn.Module):
         Raises:
             ValueError: if a shape does not fit.
         """
-        return self.activation(_product(self._sums(positions, v), self.weight))
+        terms = self._sums(positions, v)
+        # Complex positions may meet real weights.
+        dtype = torch.promote_types(terms.dtype, self.weight.dtype)
+        return self.activation(terms.to(dtype) @ self.weight.flatten(0, 1).to(dtype))
 
     def _sums(self, positions: Tensor | Neighbours, v: Tensor | None) -> Tensor:
         """The sums over j, ``(..., nodes, rows, beta * delta)``."""
@@ -374,12 +378,6 @@ def _directions(u: Tensor) -> tuple[Tensor, Tensor]:
     # Also where two nodes coincide: the only equivariant unit vector there is zero, and its feature
     # must not let a scalar jump.
     return units, torch.where(is_zero, 0.0, distance)
-
-
-def _product(terms: Tensor, weight: Tensor) -> Tensor:
-    """Sum over beta and delta, in the wider of two dtypes: complex positions may meet real weights."""
-    dtype = torch.promote_types(terms.dtype, weight.dtype)
-    return terms.to(dtype) @ weight.flatten(0, 1).to(dtype)
 
 
 def features_or_ones(v: Tensor | None, count: int, kinds: int, like: Tensor) -> Tensor:

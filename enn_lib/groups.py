@@ -154,7 +154,7 @@ def _errors(function, inputs, element, group, action, output_action) -> list[tup
     actions = _one_each(action, len(inputs), "action")
     if output_action is None:
         output_action = actions[0]
-    plain = _as_tuple(function(*inputs))
+    plain = _as_tuple(function(*(x.clone() for x in inputs)))  # which the function may change
     acted = _as_tuple(function(*(act(group, element, x, a) for x, a in zip(inputs, actions, strict=True))))
     errors = []
     for before, after, a in zip(

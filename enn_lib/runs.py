@@ -1,7 +1,6 @@
 """A training run on disk: load, check, list."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import entry_points
 from os.path import isdir, isfile
 from pathlib import Path
@@ -46,11 +45,11 @@ class Run:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return self.path.name
+        return self.path.resolve().name
 
-    @cached_property
+    @property
     def force_field(self) -> NetworkForceField:
-        """The trained network as a force field, in float64."""
+        """The network as it is, as a force field of its own in float64."""
         return NetworkForceField(self.network, self.scales).to(torch.float64)
 
 

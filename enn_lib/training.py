@@ -275,7 +275,7 @@ def logged_iterations(iterations: int, points_per_decade: int) -> set[int]:
 
 
 def train(
-    config: Config, folder: Path, *, max_minutes: float | None = None, workers: Workers = ALONE
+    config: Config, folder: str | Path, *, max_minutes: float | None = None, workers: Workers = ALONE
 ) -> Trainer:
     """Train into a run folder, or go on with the training that the folder holds.
 
@@ -297,10 +297,11 @@ def train(
         ValueError: if the folder holds a run of another configuration, or something else, or another process
             trains in it.
         FloatingPointError: if training diverges; the last checkpoint stays.
-        KeyboardInterrupt: after SIGINT (Ctrl-C) or SIGTERM, once the state is saved.
+        KeyboardInterrupt: after SIGINT (Ctrl-C), SIGTERM or SIGHUP, once the state is saved.
     """
     if max_minutes is not None and not max_minutes >= 0:  # as NaN is not
         raise ValueError(f"max_minutes: got {max_minutes}, wanted at least 0")
+    folder = Path(folder)
     with ExitStack() as held:
         workers.from_first(lambda: _prepare(folder, config, held))
         return _train(config, folder, max_minutes, workers)
@@ -357,14 +358,16 @@ def _train(config: Config, folder: Path, max_minutes: float | None, workers: Wor
 
 
 class _Stop:
-    """Makes SIGINT and SIGTERM a wish, to be met between two iterations; the second one acts at once."""
+    """Makes SIGINT, SIGTERM and SIGHUP a wish, met between two iterations; the second one acts at once."""
 
     is_asked = False
 
     def __enter__(self) -> None:
         is_main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
-        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
-        self.earlier = {number: signal.signal(number, self._ask) for number in signals}
+        known = {"SIGINT", "SIGTERM", "SIGHUP"}.intersection(dir(signal)) if is_main else ()
+        numbers = (getattr(signal, name) for name in known)
+        heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        self.earlier = {number: signal.signal(number, self._ask) for number in heard}
 
     def _ask(self, number: int, frame) -> None:
         self.is_asked = True
@@ -420,18 +423,10 @@ def _save(trainer: Trainer, folder: Path, checkpoint: Path) -> None:
     if not trainer.workers.is_first:
         return
     save_state(checkpoint, trainer.state_dict())
-    save_model(folder / "model.safetensors", trainer)
+    metadata = {"iteration": str(trainer.iteration)}
+    metadata |= {f"{name}_scale": repr(scale) for name, scale in asdict(trainer.scales).items()}
+    save_tensors(folder / "model.safetensors", trainer.network.state_dict(), metadata)
     write_csv(folder / "history.csv", HISTORY_COLUMNS, trainer.history)
-
-
-def save_model(path: Path, trainer: Trainer) -> None:
-    """Write the weights, with the iteration and the scales they belong to."""
-    metadata = {
-        "iteration": str(trainer.iteration),
-        "position_scale": repr(trainer.scales.position),
-        "force_scale": repr(trainer.scales.force),
-    }
-    save_tensors(path, trainer.network.state_dict(), metadata)
 
 
 def _check_same(config: Config, other: Config, folder: Path) -> None:
@@ -454,7 +449,7 @@ def provenance(workers: Workers = ALONE) -> dict:
             "cores": os.cpu_count(),
             "system": platform.system(),
             "processes": workers.size,
-            "device": _device_name(workers.device),
+            "device": torch.cuda.get_device_name(d) if (d := workers.device).type == "cuda" else d.type,
         },
         "git_commit": _git_commit(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -469,10 +464,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _git_commit() -> str | None:
@@ -521,7 +512,7 @@ def fit(
         The loss of every batch before its step, a list of `steps` numbers, mean over entries.
 
     Raises:
-        ValueError: if there are not as many targets as inputs, or a number is not positive.
+        ValueError: if a shape is not as described, or a number is not positive.
         FloatingPointError: if the last loss is not finite.
     """
     if len(inputs) != len(targets) or len(inputs) == 0:
@@ -533,9 +524,13 @@ def fit(
     losses = []
     for rows in _batches(len(inputs), min(batch_size, len(inputs)), steps, seed):
         descent.zero_grad()
-        error = model(inputs[rows]) - targets[rows]
+        outputs, wanted = model(inputs[rows]), targets[rows]
+        if (got := wanted.shape) != outputs.shape:  # which torch would broadcast
+            raise ValueError(f"targets: got {tuple(got)}, wanted {tuple(outputs.shape)} as the outputs")
+        error = outputs - wanted
         loss = (error * error.conj()).real.mean()
-        loss.backward(inputs=list(model.parameters()))  # not of what the model differentiates by itself
+        # Of the weights alone, and not of what the model differentiates by itself.
+        loss.backward(inputs=[p for p in model.parameters() if p.requires_grad])
         descent.step()
         schedule.step()
         losses.append(loss.item())

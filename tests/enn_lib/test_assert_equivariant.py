@@ -233,10 +233,15 @@ def test_a_function_that_returns_another_number_of_outputs_after_the_action_does
             equivariance_error(outputs, sign * x, operator=-torch.eye(3, dtype=torch.float64))
 
 
-def test_the_member_of_the_group_is_where_the_input_is():
+@pytest.mark.parametrize("group", ["U", "O", "SO", "S", "T"])
+def test_the_member_of_the_group_is_where_the_input_is(group):
     """All is computed there; only the error, a number, could not be read from this device."""
     with OneDevice(), pytest.raises(RuntimeError, match="item"):
-        assert_equivariant(torch.tanh, vectors(3, 2).to("meta"))
+        assert_equivariant(torch.tanh, vectors(3, 2).to("meta"), group=group)
+
+
+def test_a_function_may_change_its_input():
+    assert_equivariant(lambda x: x.mul_(2.0), vectors(3, 2))
 
 
 def test_the_error_is_relative_to_the_largest_entry_and_knows_no_unit():

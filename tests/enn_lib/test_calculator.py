@@ -121,6 +121,12 @@ def test_the_log_of_dynamics_without_an_energy_has_time_and_temperature(network,
     assert temperatures[-1] == pytest.approx(atoms.get_temperature(), abs=1e-3)
 
 
+def test_the_log_may_stand_in_its_place_among_the_arguments(network):
+    log = StringIO()
+    forces_only(VelocityVerlet)(argon(network), units.fs, None, log, 2).run(4)
+    assert len(log.getvalue().splitlines()) == 3
+
+
 def test_dynamics_without_an_energy_keeps_a_trajectory_and_a_log_on_disk(network, tmp_path):
     log, trajectory = tmp_path / "log.txt", tmp_path / "steps.traj"
     with forces_only(VelocityVerlet)(
@@ -235,6 +241,21 @@ def test_forces_are_computed_again_only_where_the_atoms_have_moved():
     atoms.positions[0, 0] += 0.1
     atoms.get_forces()
     assert field.forces.call_count == 2
+
+
+def test_forces_and_an_energy_that_carry_a_gradient_are_numbers_to_ase():
+    class Field:
+        strength = torch.nn.Parameter(torch.ones(()))
+
+        def forces(self, positions):
+            return -self.strength * positions
+
+        def energy(self, positions):
+            return self.strength * positions.square().sum() / 2
+
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 4.0]], calculator=ENNCalculator(Field()))
+    assert atoms.get_forces().tolist() == (-atoms.positions).tolist()
+    assert atoms.get_potential_energy() == 8.0
 
 
 def test_what_is_not_known_yet_is_not_computed_where_ase_does_not_allow_it(network):

@@ -260,13 +260,20 @@ def test_only_the_first_process_speaks(monkeypatch):
 
 def test_the_device_is_a_gpu_of_its_own_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert choose_device() == choose_device("cuda") == torch.device("cuda", 0)
     be_the_second_of(3, monkeypatch)
     assert choose_device() == torch.device("cuda", 1)
     assert choose_device("cpu") == torch.device("cpu")
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    said = "device: got 'auto' for process 2 of this machine, wanted a GPU for each; there are 2"
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_where_gpus_are_too_few_every_process_says_so_and_not_only_those_that_nobody_hears(rank, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    be_the_second_of(3, monkeypatch)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    said = f"device: got 'auto' for process {rank} of this machine, wanted a GPU for each; there are 2"
     with pytest.raises(ValueError, match=f"^{said}$"):
         choose_device()
 

@@ -73,6 +73,12 @@ def test_the_command_says_where_the_file_is_and_how_it_is_read(monkeypatch, caps
     ]
 
 
+def test_the_file_may_be_a_string(tmp_path):
+    file = tmp_path / "a.pt2"
+    assert export_run(load_run("softened"), str(file), average=False) == file
+    assert file.exists()
+
+
 def test_another_suffix_is_refused(tmp_path, capsys):
     assert main(["export", "softened", str(tmp_path / "a.onnx")]) == 2
     assert "file: got 'a.onnx', wanted a name that ends in .pt2" in capsys.readouterr().err

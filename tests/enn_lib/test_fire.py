@@ -396,12 +396,20 @@ def test_a_setting_out_of_its_range_is_named(name, wanted, value):
 def test_two_groups_of_parameters_are_refused():
     """dt, alpha, N and P are one for all."""
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
-    said = "^params: got a second group, wanted one, as dt, alpha, N and P are one for all$"
+    said = "^params: got a second group, wanted one of params, as dt, alpha, N and P are one for all$"
     with pytest.raises(ValueError, match=said):
         FIRE(groups)
     optimizer = FIRE(groups[0]["params"])
     with pytest.raises(ValueError, match=said):
         optimizer.add_param_group(groups[1])
+
+
+def test_settings_are_not_taken_from_a_group_where_nobody_would_look_at_them():
+    said = (
+        "^params: got a group of params, order, wanted one of params, as dt, alpha, N and P are one for all$"
+    )
+    with pytest.raises(ValueError, match=said):
+        FIRE([{"params": [torch.nn.Parameter(torch.zeros(1))], "order": "ase"}])
 
 
 def test_complex_parameters_are_refused():

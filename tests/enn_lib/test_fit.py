@@ -47,6 +47,21 @@ def test_the_same_seed_gives_the_same_weights_and_another_another_order():
     assert not torch.equal(weights(0), weights(1))
 
 
+def test_targets_of_another_shape_than_the_outputs_are_refused():
+    """As torch would broadcast them."""
+    with pytest.raises(ValueError, match=r"^targets: got \(10, 3\), wanted \(10, 3, 1\) as the outputs$"):
+        fit(EquivariantLinear(2, 1), X[:10], X[:10, :, 0], steps=1)
+
+
+def test_what_is_frozen_stays_and_the_rest_learns():
+    net = ENN((2, 4, 1), generator=generator())
+    net.layers[0].requires_grad_(False)
+    before = deepcopy(net)
+    fit(net, X, X.sum(dim=-1, keepdim=True), steps=2)
+    assert net.layers[0].stacked.equal(before.layers[0].stacked)
+    assert not net.layers[1].stacked.equal(before.layers[1].stacked)
+
+
 def test_every_epoch_sees_every_sample_once():
     """A model that records what it is given."""
     seen = []

@@ -344,20 +344,28 @@ def test_the_representation_shows_how_many_functions_and_where_they_end():
         (lambda: polynomial_cutoff(torch.ones(1), 1.0, 2), "power: got 2, wanted at least 3"),
         (
             lambda: GaussianRadial([1.0], [1.0, 2.0], 6.0),
-            "eta, centres: got [1.0] and [1.0, 2.0], wanted two lists of the same length, eta at least 0",
+            "eta, centres: got [1.0] and [1.0, 2.0], wanted finite lists of one length, eta at least 0",
         ),
         (
             lambda: GaussianRadial([], [], 6.0),
-            "eta, centres: got [] and [], wanted two lists of the same length, eta at least 0",
+            "eta, centres: got [] and [], wanted finite lists of one length, eta at least 0",
         ),
         (
             lambda: GaussianRadial(torch.ones(2, 2), torch.ones(2, 2), 6.0),
             "eta, centres: got [[1.0, 1.0], [1.0, 1.0]] and [[1.0, 1.0], [1.0, 1.0]], "
-            "wanted two lists of the same length, eta at least 0",
+            "wanted finite lists of one length, eta at least 0",
         ),
         (
             lambda: GaussianRadial([-1.0], [1.0], 6.0),
-            "eta, centres: got [-1.0] and [1.0], wanted two lists of the same length, eta at least 0",
+            "eta, centres: got [-1.0] and [1.0], wanted finite lists of one length, eta at least 0",
+        ),
+        *(
+            (
+                lambda eta=eta, centre=centre: GaussianRadial([eta], [centre], 6.0),
+                f"eta, centres: got [{eta}] and [{centre}], wanted finite lists of one length, "
+                "eta at least 0",
+            )
+            for eta, centre in ((float("inf"), 1.0), (1.0, float("nan")))
         ),
         (
             lambda: GaussianRadial([1.0], [1.0], float("nan")),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enn_lib.activations import Identity, VectorSoftsign
-from enn_lib.groups import assert_equivariant
+from enn_lib.groups import assert_equivariant, equivariance_error, random_element
 from enn_lib.layers import DTYPES, unit_vectors
 from enn_lib.network import ENN, PAPER_WIDTHS
 
@@ -155,6 +155,18 @@ def test_what_makes_no_network_is_named(widths, n, said):
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(TypeError, match=r"dtype: got torch\.int32, wanted one of torch\.float32"):
         ENN((6, 4), dtype=torch.int32)
+
+
+@pytest.mark.parametrize(("softening", "is_within"), [(0.0, False), (0.3, True)])
+def test_for_atoms_on_a_line_single_precision_is_enough_only_where_it_is_softened(softening, is_within):
+    """What the docstring of `unit_vectors` says."""
+    line, errors = torch.tensor([1.0, 2.0, 3.0]).view(3, 1), []
+    operator = random_element("O", 3, dtype=torch.float32, seed=0)
+    for seed in range(20):
+        net = biased_network((6, 50, 50, 4), seed=seed, softening=softening, dtype=torch.float32)
+        x = line * normal(20, 1, 6, dtype=torch.float32, seed=seed)
+        errors += [equivariance_error(net, one, operator=operator) for one in x]
+    assert (max(errors) < 1e-4) == is_within
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -259,6 +259,26 @@ def test_derivatives_of_forces_in_a_cell_are_right(make):
 
 
 @every_field
+@pytest.mark.parametrize("positions_too", [False, True])
+def test_derivatives_in_the_cell_are_right(make, positions_too):
+    positions, cell = slanted()
+    positions.requires_grad_(positions_too)
+    cell.requires_grad_()
+    assert torch.autograd.gradcheck(lambda c: make(c).forces(positions), cell)
+    if make is energy_field:
+        assert torch.autograd.gradcheck(lambda c: make(c).energy(positions), cell)
+
+
+@every_field
+def test_inference_mode_changes_no_force(make):
+    positions, cell = slanted()
+    field = make(cell)
+    expected = field.forces(positions)
+    with torch.inference_mode():
+        torch.testing.assert_close(field.forces(positions.clone()), expected)
+
+
+@every_field
 def test_forces_fade_where_a_neighbour_leaves_across_the_boundary(make):
     """Continuous, and so is their slope; a network that is not softened jumps."""
     cell = 12 * torch.eye(3, dtype=torch.float64)

@@ -33,6 +33,19 @@ def edit_config(folder, **changes):
 # Loading
 
 
+def test_a_run_in_the_present_folder_has_its_name(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert load_run(".").name == run_folder.name
+
+
+def test_the_force_field_of_a_run_is_that_of_its_network_as_it_is_now(run_folder):
+    run, positions = load_run(run_folder), sample_positions(2, seed=0)
+    before = run.force_field.forces(positions)
+    with torch.no_grad():
+        run.network.layers[-1].stacked.mul_(2)
+    torch.testing.assert_close(run.force_field.forces(positions), 2 * before, rtol=1e-5, atol=1e-7)
+
+
 def test_a_run_comes_back_as_it_was_trained(small_config, tmp_path):
     trainer = train(small_config, tmp_path / "run")
     run = load_run(tmp_path / "run")

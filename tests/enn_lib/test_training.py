@@ -750,13 +750,13 @@ def test_a_process_killed_with_sigkill_resumes_bit_for_bit(small_config, tmp_pat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere no program can send another these signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_process_that_is_asked_to_stop_saves_where_it_is_and_says_so_in_a_line(
-    number, small_config, tmp_path
+    name, small_config, tmp_path
 ):
     """Where it is: not where the last checkpoint was, as few are made."""
     config = replace(small_config, iterations=20_000, checkpoint_every=100, points_per_decade=1)
-    process, out, err = stop_a_process(config, tmp_path, number)
+    process, out, err = stop_a_process(config, tmp_path, getattr(signal, name))
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     (iteration,) = re.search(
@@ -811,6 +811,20 @@ def test_handlers_of_signals_are_as_they_were_after_a_training(small_config, fol
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     train(small_config, folder, max_minutes=0)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_is_ignored_stays_so(small_config, small_run, folder, monkeypatch, request):
+    """As a shell has SIGINT for what runs in its background, and nohup SIGHUP."""
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
+    ask_to_stop(monkeypatch, signal.SIGINT)
+    train(small_config, folder)
+    assert_same_run(folder, small_run)
+
+
+def test_the_folder_of_a_training_may_be_a_string(small_config, small_run, folder):
+    train(small_config, str(folder))
+    assert_same_run(folder, small_run)
 
 
 def test_training_works_in_a_thread_where_no_handler_can_be_set(small_config, small_run, folder):
