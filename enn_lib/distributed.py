@@ -95,7 +95,7 @@ ALONE = Workers()
 
 def started_by_torchrun() -> bool:
     """Whether ``torchrun`` started this process, so that there are others to meet."""
-    return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"} <= set(os.environ)
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
 
 
 def is_first_process() -> bool:

@@ -240,13 +240,6 @@ def test_a_process_that_lacks_a_word_of_torchrun_s_is_alone(missing, monkeypatch
     assert not started_by_torchrun()
 
 
-def test_the_four_words_of_torchrun_are_enough(monkeypatch):
-    monkeypatch.setattr(os, "environ", {})
-    be_the_second_of(2, monkeypatch)
-    assert len(os.environ) == 4
-    assert started_by_torchrun()
-
-
 def test_only_the_first_process_speaks(monkeypatch):
     assert is_first_process()
     be_the_second_of(2, monkeypatch)
