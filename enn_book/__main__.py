@@ -133,9 +133,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, help="the table (default: grades.csv in the folder, or grades-2.csv)"
     )
-    command.add_argument(
-        "--seconds", type=float, default=120, help="stop a cell after so many (default: 120)"
-    )
+    command.add_argument("--seconds", type=int, default=120, help="stop a cell after so many (default: 120)")
     command.add_argument(
         "--memory", type=float, default=4, help="that a notebook may take, in GiB (default: 4)"
     )

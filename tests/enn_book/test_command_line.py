@@ -68,6 +68,7 @@ def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, mo
         "study choices --budget soon",
         "grade",
         "grade a --jobs x",
+        "grade a --seconds 90.5",
     ],
 )
 def test_a_command_that_is_not_complete_shows_the_usage(command, capsys):
