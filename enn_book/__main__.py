@@ -13,9 +13,11 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     import torch
 
     from enn_book.paper.reproduce import FIGURES, Experiment, reproduce
+    from enn_book.studies import shipped_first
     from enn_lib.runs import load_run
 
-    experiment = Experiment(load_run(arguments.run), load_run("paper"))
+    reference = shipped_first("reference") if arguments.run is None else arguments.run
+    experiment = Experiment(load_run(reference), load_run(shipped_first("paper")))
     if arguments.quick:
         experiment = experiment.small()
     torch.set_num_threads(1)  # the same sums, and so the same numbers, each time
@@ -90,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "all 20,000, and 10 of 10,000",
     )
     command.add_argument(
-        "--run", default="reference", help="whose forces and dynamics are drawn: a shipped run or a folder"
+        "--run", help="whose forces and dynamics are drawn: a folder or a shipped run (default: reference)"
     )
     command.add_argument(
         "--out", type=Path, default=Path("figures"), help="the folder of the files (default: figures)"
@@ -133,9 +135,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, help="the table (default: grades.csv in the folder, or grades-2.csv)"
     )
-    command.add_argument(
-        "--seconds", type=float, default=120, help="stop a cell after so many (default: 120)"
-    )
+    command.add_argument("--seconds", type=int, default=120, help="stop a cell after so many (default: 120)")
     command.add_argument(
         "--memory", type=float, default=4, help="that a notebook may take, in GiB (default: 4)"
     )

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import DEVNULL
 
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,16 @@ BUILT_BOOK = [f"tests/book/test_{name}.py" for name in ("book", "browser", "acce
 
 BUILD = ["tools/build_book.py"]
 PYTEST = ["-m", "pytest", "-n", "2"]
+
+QUIET = """\
+import os, runpy, sys
+del sys.argv[0]
+sys.path[0] = os.path.abspath("tools")
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except KeyboardInterrupt:
+    sys.exit(130)"""
+"""How Python runs a file, so that Ctrl-C shows where none of its lines was."""
 
 COMMANDS = {
     "setup": ("the virtual environment .venv, from pinned versions", []),
@@ -101,10 +112,12 @@ def setup():
     made_from = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
     if STAMP.exists() and STAMP.stat().st_mtime >= max(file.stat().st_mtime for file in made_from):
         return
-    if not PYTHON.exists():
+    pip = [PYTHON, "-m", "pip"]
+    # One that was interrupted while it was made has a Python, and no pip or half of one.
+    if not PYTHON.exists() or subprocess.call([*pip, "--version"], stdout=DEVNULL, stderr=DEVNULL):
         call(sys.executable, "-m", "venv", VENV)
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    call(*pip, "-c", "constraints.txt", "-e", ".[book,test]")
+    install = [*pip, "install", "--quiet", "--disable-pip-version-check"]
+    call(*install, "-c", "constraints.txt", "-e", ".[book,test]")
     STAMP.touch()
 
 
@@ -126,8 +139,13 @@ def main(arguments):
     setup()
     programs = COMMANDS[name][1]
     for program in programs:
-        call(PYTHON, *program, *(others if program is programs[-1] else []))
+        start = ["-c", QUIET] if program[0].endswith(".py") else []
+        call(PYTHON, *start, *program, *(others if program is programs[-1] else []))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

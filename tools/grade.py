@@ -24,6 +24,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pages import ROOT, code_cells, read_page, toc_pages, with_a_kernel
 from student import student_notebook
 
+from enn_book.parameters import check_parameters
+
 PREPARE = """\
 get_ipython().ask_exit = lambda: None  # exit() would end the kernel a moment later
 try:  # a list that grows for ever would take the memory of all others
@@ -134,10 +136,10 @@ def steps(notebook: nbformat.NotebookNode, wanted: dict[str, str]) -> list[tuple
     return todo + left
 
 
-def in_words(error: Exception, seconds: float, memory: float) -> str:
+def in_words(error: Exception, seconds: int, memory: float) -> str:
     """What a cell died of, in one line: for a failed assertion its message, or itself if it has none."""
     if isinstance(error, CellTimeoutError):
-        return f"still running after {seconds:g} s"
+        return f"still running after {seconds} s"
     if isinstance(error, DeadKernelError):
         return "killed the kernel"
     if costs_a_kernel(error):
@@ -157,7 +159,7 @@ def costs_a_kernel(error: Exception) -> bool:
     return error.ename.endswith("MemoryError") or "DefaultCPUAllocator" in error.evalue
 
 
-async def attempt(todo, own, said: dict[int, str], done: set[int], seconds: float, memory: float) -> bool:
+async def attempt(todo, own, said: dict[int, str], done: set[int], seconds: int, memory: float) -> bool:
     """Run steps in a new kernel, but those that are `done`; note what each said, and return if all are.
 
     A step that costs the kernel ends the attempt. It is done then, and so is every check.
@@ -200,7 +202,7 @@ async def attempt(todo, own, said: dict[int, str], done: set[int], seconds: floa
 
 
 def run(
-    todo: list[tuple[str, str]], own: list[str], *, seconds: float, memory: float
+    todo: list[tuple[str, str]], own: list[str], *, seconds: int, memory: float
 ) -> Iterator[tuple[str, int | None, str]]:
     """Of each check the label, if it passes, and what it said, with the first error in the cells before it.
 
@@ -217,7 +219,7 @@ def run(
     while not with_a_kernel(lambda: asyncio.run(attempt(todo, own, said, done, seconds, memory))):
         if all(number in done for number, (_, label) in enumerate(todo) if label):
             break
-    more = {"still": f"--seconds {5 * seconds:g}", "needs": f"--memory {2 * memory:g}", "killed": "--jobs 1"}
+    more = {"still": f"--seconds {5 * seconds}", "needs": f"--memory {2 * memory:g}", "killed": "--jobs 1"}
     of_the_page = earlier = lost = ""
     for number, (source, label) in enumerate(todo):
         words = said[number]
@@ -238,7 +240,7 @@ def run(
         earlier = lost = ""
 
 
-def grade_notebook(path: Path, folder: Path, *, seconds: float, memory: float) -> list[Grade]:
+def grade_notebook(path: Path, folder: Path, *, seconds: int, memory: float) -> list[Grade]:
     """The rows of one notebook in a folder; whatever it is, there is at least one."""
     student, *rest = path.relative_to(folder).parts
     row = partial(Grade, student if rest else path.stem, "/".join(rest) or path.name)
@@ -281,7 +283,7 @@ def not_there(path: Path) -> Path:
 
 
 def grade_folder(
-    folder: Path, out: Path | None = None, *, seconds: float = 120, memory: float = 4, jobs: int = 2
+    folder: Path, out: Path | None = None, *, seconds: int = 120, memory: float = 4, jobs: int = 2
 ) -> list[Grade]:
     """Grade all notebooks in a folder, print a line for each exercise, and write the table.
 
@@ -297,7 +299,7 @@ def grade_folder(
         The rows of the table: students and their notebooks in the order of their names.
 
     Raises:
-        ValueError: if there is no such folder, no notebook is in it, or a number is not positive.
+        ValueError: if there is no such folder, no notebook is in it, or a limit is out of its range.
         OSError: if the table cannot be written.
     """
     out = not_there(out or folder / TABLE)
@@ -305,9 +307,9 @@ def grade_folder(
     n_notebooks = sum(file.suffix == ".ipynb" for file in files)
     if not n_notebooks:
         raise ValueError(f"folder: got {str(folder)!r}, wanted a folder with notebooks of students in it")
-    for name, number in (("seconds", seconds), ("memory", memory), ("jobs", jobs)):
-        if not number > 0:
-            raise ValueError(f"{name}: got {number:g}, wanted a positive number")
+    # Python needs a tenth of a GiB, and no system takes a limit of 2**63 bytes.
+    limits = {"seconds": seconds, "memory": memory, "jobs": jobs}
+    check_parameters(limits, seconds=1, memory=0.1, jobs=1)
     grades = []
     one = partial(grade_notebook, folder=folder, seconds=seconds, memory=memory)
     with out.open("x", newline="", encoding="utf-8") as file, ThreadPoolExecutor(jobs) as pool:

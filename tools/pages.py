@@ -29,17 +29,19 @@ ENVIRONMENT = {
 }
 """The surroundings in which a page is executed, here and in the tests."""
 
-NOT_OURS = (".venv", "_build", "mutants", "__pycache__", "checkpoint", ".ipynb_checkpoints", ".hypothesis")
+NOT_OURS = (
+    *(".git", ".venv", "_build", "mutants"),
+    *("__pycache__", "checkpoint", ".ipynb_checkpoints", ".hypothesis"),
+)
 """Folders that using the project makes, beside those whose names end in ``cache`` or ``egg-info``."""
 
 
 def project_files(root: Path = ROOT) -> list[str]:
     """The project's own files, relative to `root`: those that git has, or without git those of an archive."""
-    if (root / ".git").exists():
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=root, capture_output=True, encoding="utf-8", check=True
-        )
-        return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
+    if (root / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, encoding="utf-8")
+        if not listed.returncode:  # git does not look into the clone of another user
+            return [name for name in listed.stdout.split("\0") if (root / name).is_file()]
     files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     return sorted(path.as_posix() for path in files if not any(map(_is_made, path.parts)))
 

@@ -101,6 +101,8 @@ def test_what_the_text_says_is_held_for_the_parameters_of_the_book_alone(page):
         ("make-it-yours", {"n": 1, "n_configurations": 1001, "potential": "0.1 * exp(-(r / 3)**2)"}),
         ("make-it-yours", {"n": 5, "n_atoms": 2, "potential": "yukawa", "seed": 3}),
         ("simulate", {"run": "paper", "seed": 6}),
+        ("simulate", {"seed": 1}),
+        ("simulate", {"seed": 5}),
         ("argon", {"seed": 1, "n_configurations": 200}),
         ("truly-unitary", {"dimensions": [3]}),
     ],

@@ -248,3 +248,12 @@ def test_an_installed_library_has_every_file_that_git_has(tmp_path):
         packed = {name for name in archive.namelist() if name.startswith(PACKAGES)}
     wanted = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     assert packed == {name for name in wanted if name.startswith(PACKAGES)}
+
+
+@pytest.mark.parametrize("have", notebooks.OLDER)
+def test_what_a_notebook_asks_for_is_no_newer_than_what_a_server_has(have):
+    there = Requirement(have)
+    (version,) = (s.version.removesuffix("*") + "0" for s in there.specifier)
+    for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["notebook"]]:
+        asked = Requirement(line)
+        assert asked.name != there.name or asked.specifier.contains(version), line

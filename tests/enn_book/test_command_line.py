@@ -1,8 +1,10 @@
 """``python -m enn_book reproduce | study | benchmark | grade``."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,7 @@ def test_the_help_of_each_command_says_what_it_does(arguments, words, capsys, mo
         "study choices --budget soon",
         "grade",
         "grade a --jobs x",
+        "grade a --seconds 90.5",
     ],
 )
 def test_a_command_that_is_not_complete_shows_the_usage(command, capsys):
@@ -118,6 +121,21 @@ def test_a_study_whose_time_is_up_says_how_many_runs_are_left_and_goes_on(toy, t
 def test_the_length_of_the_runs_is_taken(toy, tmp_path, capsys):
     assert run("study", "toy", "--out", tmp_path, "--length", 5) == 0
     assert [record["error"] for record in toy.repeat(tmp_path).values()] == [5, 10]
+
+
+# Runs of the reader's
+
+
+def test_a_reader_s_run_of_a_shipped_one_s_name_is_never_taken_for_it(small_run, tmp_path, monkeypatch):
+    tables = []
+    for folder in ("empty", "full"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        for name in ("paper", "reference") if folder == "full" else ():
+            shutil.copytree(small_run, name)
+        assert run("reproduce", "--figure", 2, "--out", "figures") == 0
+        tables.append(Path("figures/figure-2.csv").read_bytes())
+    assert tables[0] == tables[1]
 
 
 # Refusals

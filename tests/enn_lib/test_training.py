@@ -465,6 +465,7 @@ def test_the_processor_is_named_as_linux_or_python_names_it(monkeypatch, tmp_pat
         assert _processor() == expected
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
 def test_without_git_or_outside_its_repository_no_commit_is_claimed(monkeypatch, tmp_path):
     elsewhere = tmp_path / "site-packages" / "enn_lib" / "training.py"
     elsewhere.parent.mkdir(parents=True)

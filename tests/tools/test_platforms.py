@@ -222,11 +222,22 @@ def test_after_a_change_of_the_pinned_versions_the_environment_is_brought_up_to_
     assert ["pip" in command for command in commands.called] == [False, True]
 
 
+def test_an_environment_whose_making_was_interrupted_is_made_to_its_end(commands):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", commands.VENV], check=True)
+    commands.main(["setup"])
+    assert [command[2] for command in commands.called] == ["venv", "pip"]
+    subprocess.run(commands.called[0], check=True)
+    commands.called.clear()
+    commands.STAMP.unlink()
+    commands.main(["setup"])
+    assert [command[2] for command in commands.called] == ["pip"]
+
+
 def test_what_follows_a_command_goes_to_its_last_program(commands):
     commands.main(["pdf", "--help"])
     book, pdf = commands.called[2:]
     assert "--help" not in book
-    assert pdf[1:] == ["tools/pdf.py", "--help"]
+    assert pdf[-2:] == ["tools/pdf.py", "--help"]
 
 
 def test_clean_leaves_the_environment(commands):
@@ -253,3 +264,20 @@ def test_a_program_that_fails_ends_the_command_as_it_ended():
     with pytest.raises(SystemExit) as ended:
         call(sys.executable, "-c", "exit(3)")
     assert ended.value.code == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process sends itself Ctrl-C")
+def test_ctrl_c_is_one_line_and_a_status_of_its_own(tmp_path):
+    """It goes to all processes of a terminal at once."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    stop = "import os, signal, time\nos.killpg(0, signal.SIGINT)\ntime.sleep(60)\n"
+    (tmp_path / "tools" / "slides.py").write_text(stop, encoding="utf-8")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.installed"):
+        (tmp_path / name).touch()
+    command = [sys.executable, "-m", "tools", "slides"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, encoding="utf-8", start_new_session=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

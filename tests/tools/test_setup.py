@@ -201,9 +201,11 @@ def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def test_an_archive_without_git_has_the_same_files(tmp_path):
-    """As from Zenodo, after it was used: what that made is none of the project's."""
-    for name in project_files():
+@pytest.mark.parametrize("git", ["no repository", "refuses", "missing"])
+def test_without_git_the_files_are_the_same(git, tmp_path, monkeypatch):
+    """As from Zenodo, or in a clone of another user's, after it was used: what that made is none of ours."""
+    ours = sorted(project_files())
+    for name in ours:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for made in (
@@ -215,4 +217,8 @@ def test_an_archive_without_git_has_the_same_files(tmp_path):
     ):
         (tmp_path / made).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / made).touch()
-    assert sorted(project_files()) == project_files(tmp_path)
+    if git != "no repository":
+        (tmp_path / ".git").write_text("gitdir: nowhere", encoding="utf-8")
+    if git == "missing":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    assert project_files(tmp_path) == ours

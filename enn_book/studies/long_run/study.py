@@ -14,6 +14,7 @@ from torch import Tensor
 from enn_book.lectures.chaos import Watched, deviation_without_amplification, energy_drift
 from enn_book.lectures.diagnostics import TrainingRange
 from enn_book.models.energy import EnergyENN, EnergyForceField
+from enn_book.studies import shipped_first
 from enn_book.studies.study import Columns, Outcome, Records, Study, load, module
 from enn_book.style import Table, spread, table
 from enn_lib.argon import ARGON, Scales, generate_data, largest_distance, smallest_distance
@@ -94,7 +95,7 @@ def force_field(name: str) -> ForceField:
         return energy_model(record.weights(), Scales(**record["scales"]))
     if name in PEERS_FOLLOWED:
         return module("peers").trained(name)
-    field = load_run(name.removesuffix("-s4")).force_field
+    field = load_run(shipped_first(name.removesuffix("-s4"))).force_field
     return PermutationAverage(field) if name.endswith("-s4") else field
 
 

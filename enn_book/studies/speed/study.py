@@ -18,6 +18,7 @@ from ase import Atoms, units
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.md.verlet import VelocityVerlet as AseVelocityVerlet
 
+from enn_book.studies import shipped_first
 from enn_book.studies.speed.timing import VARIANTS, gradients, time_in_turns
 from enn_book.studies.study import Outcome, Records, Study
 from enn_book.style import Table, table
@@ -94,7 +95,7 @@ class Dynamics:
 
     def measure(self) -> Outcome:
         """Time them, with `DYNAMICS_COLUMNS`."""
-        run = load_run(self.run)
+        run = load_run(shipped_first(self.run))
         fields = {
             "network": run.force_field,
             "network_float32": NetworkForceField(run.network, run.scales),

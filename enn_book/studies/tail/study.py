@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from enn_book.studies import shipped_first
 from enn_book.studies.study import Outcome, Records, Study
 from enn_book.studies.training import BOTH_SEEDS
 from enn_book.style import Table, number, percent, table
@@ -44,7 +45,7 @@ class Tail:
     """Settings of a run.
 
     Attributes:
-        name: of the trained network, as `load_run` takes it.
+        name: of the trained network, a shipped run, or else its folder.
         fresh: seeds of fresh test sets for the network alone; over S4 the first of them only.
         n_fresh: configurations of a fresh set.
         n_bootstrap: resamplings of a test set.
@@ -89,7 +90,7 @@ def spread(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> lis
 
 def run_tail(config: Tail) -> Outcome:
     """Measure a run; the tables have `COLUMNS`, `PATH_COLUMNS` and `LINE_COLUMNS`."""
-    run = load_run(config.name)
+    run = load_run(shipped_first(config.name))
     fields = list(force_fields(run).values())
     generator = torch.Generator().manual_seed(config.seed)
     own = generate_data(run.config.n_configurations, run.config.data_seed).test

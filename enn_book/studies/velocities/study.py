@@ -6,6 +6,7 @@ from statistics import median
 
 import torch
 
+from enn_book.studies import shipped_first
 from enn_book.studies.study import Outcome, Record, Records, Study
 from enn_book.studies.training import BOTH_SEEDS
 from enn_book.style import Table, number, table
@@ -24,7 +25,7 @@ class Sets:
     """Settings of a run.
 
     Attributes:
-        name: of the trained network, as `load_run` takes it.
+        name: of the trained network, a shipped run, or else its folder.
         seeds: of the velocities, a set of ten samples each.
         steps: at which deviations are measured.
     """
@@ -38,7 +39,7 @@ def run_sets(config: Sets) -> Outcome:
     """Integrate all sets in one batch; the table has `COLUMNS`."""
     starts = [paper_initial_conditions(seed=seed) for seed in config.seeds]
     start = [torch.cat(part) for part in zip(*starts, strict=True)]
-    fields = (ARGON, *force_fields(load_run(config.name)).values())
+    fields = (ARGON, *force_fields(load_run(shipped_first(config.name))).values())
     paths = [simulate(field, *start, max(config.steps)) for field in fields]
     rows = []
     for k, seed in enumerate(config.seeds):

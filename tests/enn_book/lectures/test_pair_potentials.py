@@ -4,7 +4,7 @@ import ase
 import pytest
 import torch
 from ase.calculators.morse import MorsePotential
-from examples import normal
+from examples import biased_network, normal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +135,14 @@ def test_the_force_is_minus_the_slope_of_the_energy(n, n_atoms, seed):
     ahead, behind = (system.energy(positions + move * direction) for move in (step, -step))
     power = (system.forces(positions) * direction).sum(dim=(-1, -2))
     torch.testing.assert_close(power, (behind - ahead) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "field", [PairSystem(MORSE, 3, 2), PairNetwork(biased_network((3, 5, 3), 2, softening=0.3), SCALES)]
+)
+def test_the_derivatives_of_the_forces_are_their_slopes(field):
+    positions = draw(2, 3, 0, count=2).requires_grad_()
+    assert torch.autograd.gradcheck(field.forces, positions)
 
 
 @given(**sizes)

@@ -1,13 +1,16 @@
 """The studies whose whole runs are kept: minutes, seeds and protocol."""
 
+import shutil
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
 from enn_book.paper.claims import largest_rise
 from enn_book.studies.minutes.study import STUDY as MINUTES
-from enn_book.studies.study import load
+from enn_book.studies.study import load, module
 from enn_lib import load_run
+from enn_lib.runs import SHIPPED
 from enn_lib.training import train
 
 PAPER = 0.00118  # eV/Å
@@ -47,6 +50,26 @@ def test_a_run_that_was_killed_before_it_was_measured_is_measured(small, tmp_pat
 @pytest.mark.parametrize("name", [*load("minutes"), *load("seeds"), *load("protocol")])
 def test_a_run_that_a_study_keeps_is_found_by_its_name(name):
     assert load_run(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("long_run", lambda study: study.force_field("reference-s4")),
+        ("seeds", lambda study: study.STUDY.plan({}, None)),
+        ("speed", lambda study: study.Dynamics(run="reference").measure()),
+        ("tail", lambda study: study.run_tail(study.Tail("reference"))),
+        ("velocities", lambda study: study.run_sets(study.Sets("reference"))),
+    ],
+)
+def test_a_study_takes_the_shipped_run_wherever_it_is_repeated(name, use, small_run, tmp_path, monkeypatch):
+    shutil.copytree(small_run, tmp_path / "reference")
+    monkeypatch.chdir(tmp_path)
+    load_run = Mock(side_effect=LookupError)
+    monkeypatch.setattr(f"enn_book.studies.{name}.study.load_run", load_run)
+    with pytest.raises(LookupError):
+        use(module(name))
+    assert load_run.call_args.args[0] == SHIPPED / "reference"
 
 
 def test_the_verdict_on_minutes_holds():
