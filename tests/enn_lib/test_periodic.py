@@ -429,6 +429,7 @@ def test_atoms_that_are_periodic_along_some_axes_only_are_refused():
 
 
 EYE = torch.eye(3, dtype=torch.float64)
+LONG = 300 * torch.tensor([[0, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=torch.float64)
 FLAT = torch.arange(1, 10, dtype=torch.float64).reshape(3, 3) / 10  # its determinant is 3e-18, by rounding
 
 
@@ -436,17 +437,33 @@ FLAT = torch.arange(1, 10, dtype=torch.float64).reshape(3, 3) / 10  # its determ
     ("make", "message"),
     [
         (lambda: neighbours(EYE, 0.0), "cutoff: got 0.0, wanted a length above 1e-5 and below 1e9"),
+        (lambda: neighbours(EYE, 1e-5), "cutoff: got 1e-05"),
+        (lambda: neighbours(EYE, 1e9), "cutoff: got 1000000000.0"),
         (lambda: neighbours(EYE, torch.inf), "cutoff: got inf"),
         (lambda: neighbours(EYE, 10**400), "cutoff: got 1000"),
         (lambda: neighbours(EYE[0], 5.0), r"positions: got \(3,\), .*, wanted \(..., atoms, 3\)"),
         (lambda: neighbours(EYE.long(), 5.0), r"positions: got \(3, 3\), torch.int64, wanted .* real"),
-        (lambda: neighbours(1e16 * EYE, 5.0), "positions: got .* at most 1e15"),
-        (lambda: neighbours(6e4 * EYE, 5.0, 6 * EYE), "positions: got atoms 10,000 cells away or more"),
+        (lambda: neighbours((1e15 + 0.5) * EYE, 5.0), "positions: got .* at most 1e15"),
+        (
+            lambda: neighbours(6e4 * EYE, 5.0, 6 * EYE),
+            "^positions: got atoms 10,000 cells away or more, wanted them nearer to the cell$",
+        ),
         # These ended Python, or took no end.
         (lambda: neighbours(EYE, 5.0, EYE * torch.tensor([1e6, 5, 5])), "cell: got heights 1 to 2e"),
         (lambda: neighbours(EYE, 5.0, 1e200 * EYE), "cell: got .*, wanted vectors that span a volume"),
         (lambda: neighbours(EYE, 5.0, 1e100 * EYE), "cell: got heights .* cutoffs, wanted 0.05 to 300"),
         (lambda: neighbours(EYE, 5.0, 0.2 * EYE), "cell: got heights 0.04 to 0.04 cutoffs"),
+        (lambda: neighbours(EYE, 1.0, 0.05 * EYE), "cell: got heights 0.05 to 0.05 cutoffs"),
+        (lambda: neighbours(EYE, 1.0, 300 * EYE), "cell: got heights 300 to 300 cutoffs"),
+        (lambda: neighbours(EYE, 1.0, EYE * 3 + LONG), "cell: got heights 0.0212 to 3 cutoffs"),
+        (
+            lambda: neighbours(EYE, 1.0, EYE + 1e5 / 300 * LONG),
+            "cell: got .*, wanted vectors that span a volume",
+        ),
+        (
+            lambda: neighbours(EYE[None], 1.0, (EYE + 1e5 / 300 * LONG)[None]),
+            "cell: got .*, wanted vectors that span a volume",
+        ),
         (lambda: direct_field(FLAT), "cell: got .*, wanted vectors that span a volume"),
         (lambda: neighbours(EYE.float(), 5.0, 1e-60 * EYE), "cell: got heights 2e-61 to"),
         (lambda: neighbours(EYE * torch.nan, 5.0), r"positions: got .*, finite"),
@@ -479,6 +496,10 @@ FLAT = torch.arange(1, 10, dtype=torch.float64).reshape(3, 3) / 10  # its determ
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_in_free_space_the_box_is_as_wide_as_the_atoms_wherever_they_are():
+    assert len(neighbours(torch.tensor([[-30.0, 0, 0], [20, 0, 0]]), CUTOFF).i) == 0
 
 
 def test_a_cell_may_be_small_in_the_unit_of_length():
