@@ -222,7 +222,7 @@ def plan(records: Records, length: float) -> dict[str, MoleculeConfig]:
     First the optimiser is chosen. Then, seed by seed, every model is trained with it, and those shown at work
     for longer.
     """
-    steps = int(length)
+    steps = max(1, int(length))
     wanted = [MoleculeConfig(TUNED, *trial, steps) for trial in TRIALS]
     choice = chosen(records, steps)
     if choice is not None:

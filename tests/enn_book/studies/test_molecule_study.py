@@ -129,6 +129,10 @@ def test_while_a_trial_is_missing_nothing_is_chosen(trained, tmp_path):
         over_seeds(records, TUNED, steps=10)
 
 
+def test_a_run_has_a_step_at_least():
+    assert {config.steps for config in STUDY.plan({}, 0.5).values()} == {1}
+
+
 def test_a_trial_that_diverged_is_never_chosen(trained, tmp_path):
     records = STUDY.repeat(tmp_path, length=10)
     records[MoleculeConfig(TUNED, *TRIALS[-1], 10).name].values["validation_rmsd"] = None
