@@ -22,7 +22,7 @@ DYNAMICS_STEPS = (1500, 4000)
 
 def force_fields(run: Run) -> dict[str, ForceField]:
     """The two force fields of a run, by their label in figures: the network alone, and averaged over S4."""
-    return {"network": run.force_field, "S4 average": PermutationAverage(run.force_field)}
+    return {"network": (field := run.force_field), "S4 average": PermutationAverage(field)}
 
 
 def predict(force_field: ForceField, positions: Tensor, chunk_size: int = 100) -> Tensor:

@@ -16,8 +16,8 @@ class _Module(nn.Module):
 
     def __init__(self, run: Run, average: bool):
         super().__init__()
-        self.network = run.force_field.network  # so that its parameters are the module's
-        self.field = PermutationAverage(run.force_field) if average else run.force_field
+        self.network = (field := run.force_field).network  # so that its parameters are the module's
+        self.field = PermutationAverage(field) if average else field
 
     def forward(self, positions: Tensor) -> Tensor:
         return self.field.forces(positions)

@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from enn_lib.argon import ARGON, Configurations, LennardJones, generate_data, smallest_distance
+from enn_lib.argon import (
+    ARGON,
+    Configurations,
+    LennardJones,
+    generate_data,
+    sample_positions,
+    smallest_distance,
+)
 from enn_lib.dynamics import paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
 from enn_lib.evaluation import (
     DISTANCE_EDGES,
@@ -89,11 +96,11 @@ def test_the_rmsd_alone_is_that_of_a_component(test_part, errors):
 
 
 def test_a_run_has_two_force_fields_with_the_names_that_figures_show(small_run):
-    run = load_run(small_run)
-    alone, average = force_fields(run).items()
-    assert alone == ("network", run.force_field)
-    assert average[0] == "S4 average"
-    assert average[1].force_field is run.force_field
+    run, positions = load_run(small_run), sample_positions(2, seed=0)
+    (first, alone), (second, average) = force_fields(run).items()
+    assert (first, second) == ("network", "S4 average")
+    assert alone.forces(positions).equal(run.force_field.forces(positions))
+    assert average.force_field is alone
 
 
 def test_a_run_is_measured_alone_and_averaged_on_its_own_data_and_in_ten_samples_of_dynamics(small_run):
