@@ -713,6 +713,12 @@ def test_killed_at_any_write_it_resumes_bit_for_bit(writes, small_config, small_
     assert {p.name for p in folder.iterdir()} == {p.name for p in small_run.iterdir()}
 
 
+def hear_all():
+    """Not as a shell has it for what runs in its background, or nohup, where these signals do nothing."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def stop_a_process(config, place, stop):
     """Train into ``place / "stopped"`` in another process, stopped by a signal after its first checkpoint.
 
@@ -727,6 +733,7 @@ def stop_a_process(config, place, stop):
         stderr=subprocess.PIPE,
         encoding="utf-8",
         env={**os.environ, "TQDM_DISABLE": "1"},
+        preexec_fn=hear_all if os.name == "posix" else None,
     ) as process:
         while not (place / "stopped" / "checkpoint" / "state.pt").exists():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -782,10 +789,17 @@ def ask_to_stop(monkeypatch, *numbers):
     monkeypatch.setattr(Trainer, "step", asked)
 
 
+def hear(number, request, handler=signal.default_int_handler):
+    """Handle a signal in a test, as if it were not ignored, as a shell ignores SIGINT in its background."""
+    earlier = signal.signal(number, handler)
+    request.addfinalizer(lambda: signal.signal(number, earlier))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_a_training_ends_its_iteration_and_saves_and_goes_on_from_there(
-    number, small_config, small_run, folder, monkeypatch
+    number, small_config, small_run, folder, monkeypatch, request
 ):
+    hear(number, request)
     with monkeypatch.context() as patch:
         ask_to_stop(patch, number)
         said = f"{folder}: stopped and saved at iteration 11"
@@ -799,9 +813,7 @@ def test_asked_to_stop_a_training_ends_its_iteration_and_saves_and_goes_on_from_
 def test_asked_twice_a_training_ends_at_once_with_the_last_checkpoint(
     small_config, folder, monkeypatch, request
 ):
-    # Not as a shell has it for what runs in its background, where the signal does nothing.
-    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
+    hear(signal.SIGINT, request)
     ask_to_stop(monkeypatch, signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         train(small_config, folder)
@@ -816,8 +828,7 @@ def test_handlers_of_signals_are_as_they_were_after_a_training(small_config, fol
 
 def test_a_signal_that_is_ignored_stays_so(small_config, small_run, folder, monkeypatch, request):
     """As a shell has SIGINT for what runs in its background, and nohup SIGHUP."""
-    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
+    hear(signal.SIGINT, request, handler=signal.SIG_IGN)
     ask_to_stop(monkeypatch, signal.SIGINT)
     train(small_config, folder)
     assert_same_run(folder, small_run)
