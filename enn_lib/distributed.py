@@ -117,7 +117,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return CPU
     place = int(os.environ["LOCAL_RANK"]) if started_by_torchrun() else 0
-    if max(place, int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1) >= torch.cuda.device_count():
+    if (int(os.environ["LOCAL_WORLD_SIZE"]) if started_by_torchrun() else 1) > torch.cuda.device_count():
         wanted = f"a GPU for each; there are {torch.cuda.device_count()}"
         raise ValueError(f"device: got {name!r} for process {place} of this machine, wanted {wanted}")
     return torch.device("cuda", place)

@@ -104,10 +104,8 @@ class FIRE(torch.optim.Optimizer):
             TypeError: if a parameter is complex.
         """
         if self.param_groups or len(param_group) > 1:
-            got = "a second group" if self.param_groups else f"a group of {', '.join(param_group)}"
-            raise ValueError(
-                f"params: got {got}, wanted one of params, as dt, alpha, N and P are one for all"
-            )
+            got = "got a second group" if self.param_groups else f"got a group of {', '.join(param_group)}"
+            raise ValueError(f"params: {got}, wanted one of params, as dt, alpha, N and P are one for all")
         super().add_param_group(param_group)
         for p in self.param_groups[0]["params"]:
             if p.is_complex():

@@ -100,7 +100,7 @@ def load_run(name_or_path: str | Path) -> Run:
     )
 
 
-def _shipped() -> dict[str, Path]:
+def shipped_folders() -> dict[str, Path]:
     """The folders of the shipped runs, by name; those of other packages first, so that ours win."""
     folders = [folder for point in entry_points(group=PROVIDERS) for folder in point.load()()]
     folders += [file.parent for file in SHIPPED.glob("*/config.json")]
@@ -113,7 +113,7 @@ def run_folder(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there is neither; it lists the shipped runs.
     """
-    shipped, path = _shipped(), Path(str(name_or_path))
+    shipped, path = shipped_folders(), Path(str(name_or_path))
     if not isfile(path / "config.json"):  # of os.path, which takes names that no file can have
         path = shipped.get(str(name_or_path), path)
     if not isdir(path):
@@ -126,4 +126,4 @@ def run_folder(name_or_path: str | Path) -> Path:
 
 def shipped_runs() -> list[str]:
     """The names of the shipped runs: those of this package, and of the book where it is installed."""
-    return sorted(_shipped())
+    return sorted(shipped_folders())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from enn_lib.runs import SHIPPED
+from enn_lib.runs import shipped_folders
 
 
 def run_folders() -> list[Path]:
@@ -16,5 +16,4 @@ def shipped_first(name: str) -> Path:
     `enn_lib.load_run` itself takes a run of the present folder first, which is never meant where a program
     says the name.
     """
-    shipped = {folder.name: folder for folder in [*run_folders(), *SHIPPED.iterdir()]}
-    return shipped.get(name, Path(name))
+    return shipped_folders().get(name, Path(name))

@@ -254,6 +254,7 @@ def test_only_the_first_process_speaks(monkeypatch):
 def test_the_device_is_a_gpu_of_its_own_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # a word that somebody left, without torchrun's others
     assert choose_device() == choose_device("cuda") == torch.device("cuda", 0)
     be_the_second_of(3, monkeypatch)
     assert choose_device() == torch.device("cuda", 1)
