@@ -307,9 +307,9 @@ def grade_folder(
     n_notebooks = sum(file.suffix == ".ipynb" for file in files)
     if not n_notebooks:
         raise ValueError(f"folder: got {str(folder)!r}, wanted a folder with notebooks of students in it")
-    # Python needs a tenth of a GiB, and no system takes a limit of 2**63 bytes.
+    # A kernel alone needs a tenth of a GiB, on some machines more, and no system takes a limit of 2**63 bytes.
     limits = {"seconds": seconds, "memory": memory, "jobs": jobs}
-    check_parameters(limits, seconds=1, memory=0.1, jobs=1)
+    check_parameters(limits, seconds=1, memory=0.5, jobs=1)
     grades = []
     one = partial(grade_notebook, folder=folder, seconds=seconds, memory=memory)
     with out.open("x", newline="", encoding="utf-8") as file, ThreadPoolExecutor(jobs) as pool:

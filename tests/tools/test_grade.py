@@ -436,7 +436,7 @@ def test_a_folder_without_notebooks_is_refused_in_one_line(what, tmp_path, monke
     ("limit", "got", "wanted"),
     [
         *[("seconds", got, "an integer from 1 to 1,000,000") for got in (0, 90.5, float("inf"), 10**7)],
-        *[("memory", got, "a number from 0.1 to 1,000,000") for got in (0, float("nan"), float("inf"), 1e10)],
+        *[("memory", got, "a number from 0.5 to 1,000,000") for got in (0, float("nan"), float("inf"), 1e10)],
         *[("jobs", got, "an integer from 1 to 1,000,000") for got in (0, -1, True, 1.5)],
     ],
 )
@@ -447,7 +447,7 @@ def test_a_limit_that_no_kernel_can_be_given_is_refused_before_one_is_started(li
     assert [path.name for path in tmp_path.iterdir()] == ["ada.ipynb"]
 
 
-@pytest.mark.parametrize("memory", [0.1, 10**6])
+@pytest.mark.parametrize("memory", [0.5, 10**6])
 def test_a_kernel_starts_with_the_least_and_with_the_most_memory(book, memory):
     assert list(grade.run([("a = 1", ""), ("assert a", "ex-a")], [], seconds=60, memory=memory)) == [
         ("ex-a", 1, "")
