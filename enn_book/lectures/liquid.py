@@ -3,29 +3,15 @@ r"""Analytic argon with cutoffs, in a periodic cell or in free space, of which m
 Units: Å for lengths, eV for energies, eV/Å for forces. Time and memory are linear in the number of atoms.
 """
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from enn_lib.activations import VectorSoftsign
 from enn_lib.argon import ARGON, check_positions
-from enn_lib.force_field import EnergyForceField, GraphForceField, gradients_as_of
-from enn_lib.graph import (
-    CombinedGraphLayer,
-    GaussianRadial,
-    Neighbours,
-    VectorGraphLayer,
-    check_cell,
-    neighbours,
-    polynomial_cutoff,
-)
-from enn_lib.network import ENN
-from enn_lib.scalar_features import ScalarFeatureENN
-from enn_lib.storage import load_tensors, save_tensors
+from enn_lib.force_field import gradients_as_of
+from enn_lib.graph import Neighbours, check_cell, neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +59,7 @@ class _CutPotential:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        with gradients_as_of(positions):
+        with gradients_as_of(positions, self.cell):
             shape, energies, atoms, _ = self._terms(positions)
             each = positions.new_zeros(shape.numel()).index_add(0, atoms[0], energies)
             return each.unflatten(0, shape).sum(dim=-1)
@@ -84,7 +70,7 @@ class _CutPotential:
         Raises:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
-        with gradients_as_of(positions):
+        with gradients_as_of(positions, self.cell):
             shape, _, atoms, forces = self._terms(positions)
             on_each = positions.new_zeros(shape.numel(), 3).index_add(
                 0, atoms.flatten(), forces.flatten(0, 1)
@@ -213,99 +199,3 @@ class Sum:
     def in_cell(self, cell: Tensor | None) -> "Sum":
         """All of them in another cell; in free space if that is None."""
         return Sum(tuple(part.in_cell(cell) for part in self.parts))
-
-
-def fit_pair_energy(
-    layer: CombinedGraphLayer, positions: Tensor, forces: Tensor, *, cell: Tensor | None = None
-) -> EnergyForceField:
-    """The energy that is linear in the scalar descriptors of all atoms and whose slopes fit forces best.
-
-    It is a sum over pairs, found by least squares in a moment, so that a network need only learn what it
-    misses: train that on the difference of the forces, and take the `Sum` of the two.
-
-    Args:
-        layer: the descriptors, without trainable weights.
-        positions: Å, ``(N, atoms, 3)``; some tens of configurations are enough.
-        forces: eV/Å, of the same shape.
-        cell: the lattice vectors as rows, Å, ``(3, 3)`` or ``(N, 3, 3)``; free space if not given.
-
-    Returns:
-        A force field in `cell`, in float64.
-    """
-    count = layer.weight.shape[-1]
-    zero, one = positions.new_zeros(count), positions.new_ones(2, count)
-    network = ScalarFeatureENN((count, 1), m=1, dtype=torch.float64)
-    field = EnergyForceField(layer, network, zero, one, 1.0, cell)
-    with torch.no_grad():
-        network.layers[0].stacked.zero_()
-        slopes = []
-        for coefficients in torch.eye(count, dtype=torch.float64):
-            network.layers[0].weight.copy_(coefficients.unsqueeze(-1))
-            slopes.append(field.forces(positions).flatten())
-        columns = torch.stack(slopes, dim=1)
-        size = columns.square().mean(dim=0).sqrt()
-        size = torch.where(size > 0, size, 1.0)
-        readout = torch.linalg.lstsq(columns / size, forces.flatten()).solution / size
-        network.layers[0].weight.copy_(readout.unsqueeze(-1))
-    return field
-
-
-def save_force_field(field: GraphForceField | EnergyForceField, path: Path) -> None:
-    """Write a force field as one safetensors file, its settings as JSON in the header; the cell is left out.
-
-    Raises:
-        ValueError: if it has trainable graph weights, another cutoff function than `polynomial_cutoff`, or
-            another activation than `VectorSoftsign` in hidden layers, of which a file knows nothing.
-    """
-    radial, network = field.layer.radial, field.network
-    is_known = not list(field.layer.parameters()) and radial.cutoff_function is polynomial_cutoff
-    if not (is_known and type(network.activation) is VectorSoftsign):
-        raise ValueError(
-            "field: got a layer or an activation of your own, wanted the Kronecker delta, polynomial_cutoff "
-            "and VectorSoftsign"
-        )
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    settings = {
-        "widths": network.widths,
-        "softening": network.layers[0].softening,
-        "residue": network.activation.a,
-        "cutoff": radial.cutoff,
-    }
-    tensors |= {"eta": radial.eta, "centres": radial.centres}
-    if isinstance(field, EnergyForceField):
-        settings |= {"scalar_bias": field.network.scalar_bias, "energy_scale": field.energy_scale}
-        tensors |= {"means": field.means, "scales": field.scales}
-    else:
-        settings |= {"force_scale": field.force_scale}
-        tensors |= {"scales": field.descriptor_scales}
-    save_tensors(path, tensors, {"force_field": json.dumps(settings)})
-
-
-def load_force_field(path: Path, cell: Tensor | None = None) -> GraphForceField | EnergyForceField:
-    """Read what `save_force_field` wrote, into a cell or free space, in the dtype it was saved in.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or of another kind.
-    """
-    tensors, metadata = load_tensors(path)
-    weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    try:
-        settings = json.loads(metadata["force_field"])
-        dtype = weights["layers.0.stacked"].dtype
-        options = {"softening": settings["softening"], "dtype": dtype}
-        options |= {"activation": VectorSoftsign(settings["residue"])}
-        radial = GaussianRadial(tensors["eta"], tensors["centres"], settings["cutoff"])
-        scales, widths = tensors["scales"], settings["widths"]
-        field: GraphForceField | EnergyForceField
-        if "energy_scale" in settings:
-            network = ScalarFeatureENN(widths, scalar_bias=settings["scalar_bias"], **options)
-            layer = CombinedGraphLayer(radial, dtype=torch.float64)
-            field = EnergyForceField(layer, network, tensors["means"], scales, settings["energy_scale"], cell)
-        else:
-            vectors = VectorGraphLayer(radial, dtype=torch.float64)
-            field = GraphForceField(vectors, ENN(widths, **options), scales, settings["force_scale"], cell)
-        field.network.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a force field for any number of atoms ({error})") from error
-    return field

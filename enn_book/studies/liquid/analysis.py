@@ -1,0 +1,83 @@
+"""What a physicist asks of a liquid: its structure, how its atoms move, and errors from blocks of time.
+
+Units: Å for lengths, fs for times, Å/fs for velocities; diffusion in 10^-5 cm^2/s.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from enn_lib.graph import neighbours
+
+DIFFUSION_UNIT = 1e4
+"""10^-5 cm^2/s in one Å^2/fs: 1 Å^2/fs = 0.1 cm^2/s."""
+
+
+def radial_distribution(positions: Tensor, cell: Tensor, edges: Tensor) -> Tensor:
+    r"""The radial distribution function g(r).
+
+    .. math:: g(r) = \frac{V}{N^2}\, \frac{\langle\text{ordered pairs at } r\rangle}{4 \pi r^2 dr}
+
+    Args:
+        positions: Å, ``(..., atoms, 3)``; the mean is over all but the last two dimensions.
+        cell: the lattice vectors as rows, Å, ``(3, 3)``.
+        edges: of the bins, Å, ``(bins + 1,)``, at even distances from zero.
+
+    Returns:
+        g in each bin, ``(bins,)``.
+    """
+    flat = positions.flatten(0, -3) if positions.ndim > 3 else positions.reshape(-1, *positions.shape[-2:])
+    bins, longest = len(edges) - 1, edges[-1].item()
+    counts = torch.zeros(bins, dtype=torch.float64)
+    for part in flat.split(8):
+        distance = neighbours(part, longest, cell).vectors.norm(dim=-1)
+        counts += torch.histc(distance, bins, 0, longest)
+    atoms = flat.shape[-2]
+    shells = 4 / 3 * math.pi * edges.pow(3).diff()
+    return 2 * counts / len(flat) * torch.linalg.det(cell).abs() / (atoms**2 * shells)
+
+
+def mean_square_displacement(positions: Tensor, lags: int) -> Tensor:
+    r"""How far atoms have moved after a time, :math:`\langle|r(t_0 + t) - r(t_0)|^2\rangle`, Å^2.
+
+    Args:
+        positions: Å, unwrapped, at even times, ``(records, ..., atoms, 3)``.
+        lags: how many times t, from 0.
+
+    Returns:
+        The mean over atoms and starts t_0, ``(lags,)``.
+    """
+    return torch.stack(
+        [
+            (positions[lag:] - positions[: len(positions) - lag]).square().sum(dim=-1).mean()
+            for lag in range(lags)
+        ]
+    )
+
+
+def velocity_autocorrelation(velocities: Tensor, lags: int) -> Tensor:
+    r"""The normalised autocorrelation :math:`\langle v(t_0 + t) \cdot v(t_0)\rangle / \langle v^2\rangle`.
+
+    Args:
+        velocities: at even times, ``(records, ..., atoms, 3)``.
+        lags: how many times t, from 0.
+
+    Returns:
+        The mean over atoms and starts t_0, ``(lags,)``.
+    """
+    found = [
+        (velocities[lag:] * velocities[: len(velocities) - lag]).sum(dim=-1).mean() for lag in range(lags)
+    ]
+    return torch.stack(found) / found[0]
+
+
+def slope(times: Tensor, values: Tensor) -> Tensor:
+    """The slope of the straight line of least squares through values ``(records, ...)`` -> ``(...)``."""
+    t = (times - times.mean()).reshape(-1, *(1,) * (values.ndim - 1))
+    return (t * (values - values.mean(dim=0))).sum(dim=0) / t.square().sum()
+
+
+def of_blocks(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of ``(blocks, ...)``, and its standard error if blocks are independent."""
+    return values.mean(dim=0), values.std(dim=0) / math.sqrt(len(values))

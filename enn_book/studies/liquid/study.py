@@ -1,0 +1,430 @@
+"""Force fields of `enn_book.models.liquid`, trained on 108 atoms of argon, and the liquids they make."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from ase.build import bulk
+from torch import Tensor
+
+from enn_book.lectures.liquid import AxilrodTeller, Sum, TruncatedLennardJones
+from enn_book.models.liquid import EnergyBesidePairs, ForcesBesidePairs, fit_beside_pairs
+from enn_book.studies.liquid.analysis import (
+    DIFFUSION_UNIT,
+    mean_square_displacement,
+    of_blocks,
+    radial_distribution,
+    slope,
+    velocity_autocorrelation,
+)
+from enn_book.studies.study import Outcome, Record, Records, Study
+from enn_book.style import Table, table
+from enn_lib.activations import VectorSoftsign
+from enn_lib.argon import ARGON_MASS, BOLTZMANN, sample_positions
+from enn_lib.dynamics import kinetic_energy, simulate, thermal_velocities
+from enn_lib.force_field import EnergyForceField, ForceField, GraphForceField
+from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
+from enn_lib.network import ENN
+from enn_lib.settings import Config, build_optimiser
+from enn_lib.training import fit_graph_force_field
+
+TEMPERATURE = 94.4
+"""Rahman's, K."""
+
+DENSITY = 1.374
+"""Rahman's, g/cm^3."""
+
+CELLS = 6
+"""Cubic cells of the crystal from which the liquid is melted along each side: 864 atoms, as Rahman's."""
+
+SEEDS = (0, 1, 2, 3, 4)
+
+RADIAL = GaussianRadial.geometric(20, 2.8, 8.0)
+"""The functions of the distance in all descriptors, centres from 2.8 Å, a cutoff of 8 Å."""
+
+HIDDEN = (48, 48)
+
+DT = 10.0
+"""Rahman's time step, fs."""
+
+NETWORKS = {
+    "energy": EnergyBesidePairs,
+    "four": EnergyBesidePairs,
+    "direct": ForcesBesidePairs,
+    "vectors": ENN,
+}
+"""The networks by model; "four" has seen four atoms in free space only, "vectors" is Eq. 34 without pairs."""
+
+STEPS = {"energy": 3000, "four": 3000, "direct": 1500, "vectors": 1500}
+"""Of the optimiser, SOAP; about one minute for an energy, ten seconds otherwise."""
+
+RATES = {"energy": 0.02, "four": 0.02, "direct": 0.01, "vectors": 0.01}
+
+BATCHES = {"energy": 2, "four": 40, "direct": 500, "vectors": 500}
+"""Configurations of an energy, atoms otherwise."""
+
+SHORTER = (50, 100, 200, 400, 800)
+"""Trainings of "vectors" that are cut short, of which errors and heating are compared."""
+
+HOT = 200
+"""The one of which a thermostat hides the heating."""
+
+COUPLING = 1000.0
+"""Of the thermostat, fs."""
+
+BLOCKS = 10
+"""Into which a simulation is cut for errors."""
+
+RECORD = 5
+"""Steps between two records of a simulation."""
+
+
+@dataclass(frozen=True)
+class LiquidConfig:
+    """What determines a run.
+
+    Attributes:
+        target: the analytic forces: "lj" for Lennard-Jones, "at" for these and Axilrod and Teller's.
+        model: "analytic", or one of `NETWORKS`.
+        seed: of the training data, the weights, and the start.
+        steps: of the training; 0 if there is none.
+        cells: cubic cells of the crystal along a side; 4 atoms each.
+        replicas: liquids that are simulated side by side.
+        picoseconds: of the simulation.
+        dt: fs.
+        thermostat: whether velocities are scaled towards the temperature all the time, as Berendsen's does.
+    """
+
+    target: str
+    model: str
+    seed: int = 0
+    steps: int = 0
+    cells: int = CELLS
+    replicas: int = 1
+    picoseconds: float = 200.0
+    dt: float = DT
+    thermostat: bool = False
+
+
+def crystal(cells: int) -> tuple[Tensor, Tensor]:
+    """Positions ``(atoms, 3)`` and cell ``(3, 3)``, Å, of a crystal as dense as Rahman's liquid."""
+    per_cell = 4 * ARGON_MASS * 1.66053906660 / DENSITY
+    atoms = bulk("Ar", "fcc", a=per_cell ** (1 / 3), cubic=True) * ((cells,) * 3)
+    return torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
+
+
+def analytic(target: str, cell: Tensor | None) -> TruncatedLennardJones | Sum:
+    """The analytic forces of a target in a cell, or in free space if that is None.
+
+    Raises:
+        ValueError: if there is no such target.
+    """
+    if target not in ("lj", "at"):
+        raise ValueError(f"target: got {target!r}, wanted 'lj' or 'at'")
+    pairs = TruncatedLennardJones(cell)
+    return pairs if target == "lj" else Sum((pairs, AxilrodTeller(cell)))
+
+
+def temperature(velocities: Tensor) -> Tensor:
+    """In K, of ``(..., atoms, 3)`` whose momentum is zero, so that three degrees of freedom are gone."""
+    return kinetic_energy(velocities) / (1.5 * (velocities.shape[-2] - 1) * BOLTZMANN)
+
+
+def scaled_to(velocities: Tensor, kelvin: float | Tensor) -> Tensor:
+    """Velocities of each sample times what gives them a temperature."""
+    return velocities * (kelvin / temperature(velocities)).sqrt()[..., None, None]
+
+
+def at_temperature(
+    field: ForceField, positions: Tensor, velocities: Tensor, picoseconds: float, kelvin: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Go on for a time, scaling the velocities to a temperature ten times a picosecond."""
+    for _ in range(round(10 * picoseconds)):
+        end = simulate(field, positions, velocities, 10, DT, every=10)
+        positions, velocities = end.positions[-1], scaled_to(end.velocities[-1], kelvin)
+    return positions, velocities
+
+
+def melted(target: str, cells: int, replicas: int, seed: int, kelvin: float | Tensor = TEMPERATURE):
+    """Liquids that the analytic forces have melted from a crystal, 20 ps.
+
+    Returns:
+        The analytic forces; positions and velocities, ``(replicas, atoms, 3)``.
+    """
+    places, cell = crystal(cells)
+    velocities = thermal_velocities(replicas, len(places), temperature=2 * TEMPERATURE, seed=seed)
+    field = analytic(target, cell)
+    start = places.expand(replicas, -1, -1).clone(), velocities
+    return field, *at_temperature(field, *start, 20, kelvin)
+
+
+def snapshots(target: str, seed: int, count: int = 40) -> tuple[Tensor, Tensor, Tensor]:
+    """Of four liquids of 108 atoms, two of them at 94.4 K and two at 140 K, every quarter of a picosecond.
+
+    Returns:
+        Positions and forces, ``(4 count, 108, 3)``; the cell.
+    """
+    kelvin = torch.tensor([TEMPERATURE, TEMPERATURE, 140, 140], dtype=torch.float64)
+    field, *state = melted(target, 3, 4, seed, kelvin)
+    every = round(250 / DT)
+    positions = simulate(field, *state, count * every, DT, every=every).positions[1:].flatten(0, 1)
+    return positions, field.forces(positions), crystal(3)[1]
+
+
+def four_atoms(target: str, seed: int, count: int = 4000) -> tuple[Tensor, Tensor, None]:
+    """Configurations of the paper's kind, four atoms in free space, with the target's forces."""
+    positions = sample_positions(count, seed=seed)
+    return positions, analytic(target, None).forces(positions), None
+
+
+def untrained(model: str, seed: int = 0) -> ENN:
+    """The network of a model, in float32, with random weights.
+
+    Raises:
+        ValueError: if there is no such model.
+    """
+    if model not in NETWORKS:
+        raise ValueError(f"model: got {model!r}, wanted one of {', '.join(NETWORKS)}")
+    generator = torch.Generator().manual_seed(seed)
+    options = {"softening": 0.3, "activation": VectorSoftsign(1.0), "dtype": torch.float32}
+    return NETWORKS[model]((len(RADIAL), *HIDDEN, 1), generator=generator, **options)
+
+
+def trained(config: LiquidConfig) -> GraphForceField | EnergyForceField:
+    """The force field of a configuration, in float64, in the cell of its training data."""
+    is_of_four = config.model == "four"
+    positions, forces, cell = (four_atoms if is_of_four else snapshots)(config.target, 1000 + config.seed)
+    network = untrained(config.model, config.seed)
+    settings = Config(optimiser="soap", learning_rate=RATES[config.model])
+    training = {
+        "cell": cell,
+        "steps": config.steps,
+        "batch_size": BATCHES[config.model],
+        "learning_rate": settings.learning_rate,
+        "optimiser": lambda *_, **__: build_optimiser(settings, network),
+        "seed": config.seed,
+    }
+    if config.model == "vectors":
+        layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
+        field = fit_graph_force_field(layer, network, positions, forces, **training)[0]
+    else:
+        field = fit_beside_pairs(network, RADIAL, positions, forces, **training)
+    return field.to(torch.float64)
+
+
+def weights_of(field: GraphForceField | EnergyForceField) -> dict[str, Tensor]:
+    """What `load_model` needs, beside the configuration."""
+    if isinstance(field, EnergyForceField):
+        others = {"means": field.means, "scales": field.scales, "scale": torch.tensor(field.energy_scale)}
+    else:
+        others = {"scales": field.descriptor_scales, "scale": torch.tensor(field.force_scale)}
+    network = {f"network.{name}": weight.float() for name, weight in field.network.state_dict().items()}
+    return network | {name: value.double() for name, value in others.items()}
+
+
+def load_model(record: Record, cell: Tensor | None = None) -> GraphForceField | EnergyForceField:
+    """The force field of a record, in float64, in a cell or in free space.
+
+    Raises:
+        FileNotFoundError: if its weights were not kept, as of analytic forces.
+    """
+    tensors, model = record.weights(), record.config["model"]
+    network = untrained(model)
+    network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    network, scale = network.double(), tensors["scale"].item()
+    if "means" in tensors:
+        layer = CombinedGraphLayer(RADIAL, dtype=torch.float64)
+        return EnergyForceField(layer, network, tensors["means"], tensors["scales"], scale, cell)
+    kind = VectorGraphLayer if model == "vectors" else CombinedGraphLayer
+    return GraphForceField(kind(RADIAL, dtype=torch.float64), network, tensors["scales"], scale, cell)
+
+
+def piece(
+    field: ForceField, positions: Tensor, velocities: Tensor, steps: int, config: LiquidConfig
+) -> tuple[Tensor, Tensor, float]:
+    """Go on by some steps.
+
+    Returns:
+        Positions and velocities, every `RECORD`-th and the first, ``(records, replicas, atoms, 3)``; and the
+        energy that a thermostat has put in, eV, over all replicas.
+    """
+    if not config.thermostat:
+        path = simulate(field, positions, velocities, steps, config.dt, every=RECORD)
+        return path.positions, path.velocities, 0.0
+    places, speeds, given = [positions[None]], [velocities[None]], 0.0
+    for _ in range(steps // RECORD):
+        path = simulate(field, places[-1][-1], speeds[-1][-1], RECORD, config.dt, every=RECORD)
+        kelvin = temperature(path.velocities[-1:])
+        scaled = scaled_to(
+            path.velocities[-1:], kelvin + (TEMPERATURE - kelvin) * RECORD * config.dt / COUPLING
+        )
+        given += (kinetic_energy(scaled) - kinetic_energy(path.velocities[-1:])).sum().item()
+        places.append(path.positions[-1:])
+        speeds.append(scaled)
+    return torch.cat(places), torch.cat(speeds), given
+
+
+def in_kelvin(energy: Tensor, atoms: int) -> Tensor:
+    """An energy, eV, as the temperature at which that many atoms have it by 3 k_B T each, as in a crystal."""
+    return energy / (3 * atoms * BOLTZMANN)
+
+
+def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], cell: Tensor, config) -> dict:
+    """Simulate, block by block, and measure.
+
+    Returns:
+        The results by name, as `run` records them; "tables" among them.
+    """
+    positions, velocities = start
+    atoms, steps = positions.shape[-2], round(1000 * config.picoseconds / BLOCKS / config.dt)
+    edges = torch.linspace(0, 0.5 * cell[0, 0].item() if config.cells < 4 else 12.0, 201, dtype=torch.float64)
+    lags = steps // RECORD // 2 + 1
+    lag = torch.arange(lags, dtype=torch.float64) * RECORD * config.dt
+    fitted = (lag >= 2000) | (lag >= lag[-1] / 2)
+    structure, moved, remembered, rows, given, ended = [], [], [], [], 0.0, None
+    own = field if isinstance(field, EnergyForceField) else None
+    for block in range(BLOCKS):
+        try:
+            path, speeds, put_in = piece(field, positions, velocities, steps, config)
+        except ValueError as error:  # atoms that coincide, or are nowhere
+            ended = str(error)
+            break
+        positions, velocities, given = path[-1], speeds[-1], given + put_in
+        structure.append(radial_distribution(path[1::20], cell, edges))
+        moved.append(mean_square_displacement(path, lags))
+        remembered.append(velocity_autocorrelation(speeds, lags))
+        some = torch.linspace(0, len(path) - 1, 21).round().long()[1:]
+        for k in some.tolist():
+            kinetic = kinetic_energy(speeds[k])
+            energies = [kinetic + truth.energy(path[k])]
+            energies += [kinetic + own.energy(path[k])] if own is not None else []
+            picoseconds = (block * steps + k * RECORD) * config.dt / 1000
+            rows.append([picoseconds, temperature(speeds[k]), *(in_kelvin(e, atoms) for e in energies)])
+    if not rows:
+        return {"ended": ended}
+    columns = [
+        torch.stack(c) if isinstance(c[0], Tensor) else torch.tensor(c, dtype=torch.float64)
+        for c in zip(*rows, strict=True)
+    ]
+    time, kelvin, *energies = columns
+    whole = len(moved) > 1
+    found = {
+        "ended": ended,
+        "ended_ps": time[-1].item(),
+        "temperature": [
+            x.item() for x in of_blocks(kelvin.mean(dim=1).unflatten(0, (len(moved), -1)).mean(dim=1))
+        ]
+        if whole
+        else None,
+        "diffusion_of_blocks": [slope(lag[fitted], m[fitted]).item() / 6 * DIFFUSION_UNIT for m in moved],
+        "heating_K_per_ns": [1000 * x for x in slope(time, energies[0]).tolist()],
+        "given_K_per_ns": 1000
+        * in_kelvin(torch.tensor(given), atoms).item()
+        / config.replicas
+        / time[-1].item(),
+    }
+    if own is not None:
+        found["own_drift_K_per_ns"] = [1000 * x for x in slope(time, energies[1]).tolist()]
+    if not whole:
+        return found
+    middle = (edges[1:] + edges[:-1]) / 2
+    tables = {
+        "": (
+            ["time_ps", "temperature_K", *["energy_K", "own_energy_K"][: len(energies)]],
+            torch.stack(
+                [time, kelvin.mean(dim=1), *((e - e[0]).mean(dim=1) for e in energies)], dim=1
+            ).tolist(),
+        ),
+        "structure": (
+            ["r_A", "g", "error"],
+            torch.stack([middle, *of_blocks(torch.stack(structure))], dim=1)[middle > 2.5].tolist(),
+        ),
+        "motion": (
+            ["time_ps", "msd_A2", "msd_error_A2", "vacf", "vacf_error"],
+            torch.stack(
+                [lag / 1000, *of_blocks(torch.stack(moved)), *of_blocks(torch.stack(remembered))], dim=1
+            )[:: max(1, lags // 200)].tolist(),
+        ),
+    }
+    return found | {"tables": tables}
+
+
+def run(config: LiquidConfig) -> Outcome:
+    """Train the model of a configuration, and simulate a liquid that the analytic forces have melted.
+
+    It records the ``force_rmsd`` of a component on snapshots of other liquids at 94.4 K, and ``truth_rms``,
+    that of the forces themselves, eV/Å; the ``seconds_of_training``; why a simulation ``ended`` before its
+    end, and after how many ps; the ``temperature``, K, with its error; ``diffusion_of_blocks``; by replica
+    ``heating_K_per_ns``, the slope of the true energy in units of 3 k_B an atom; ``own_drift_K_per_ns``, that
+    of the energy which the model itself has; ``given_K_per_ns``, what a thermostat puts in.
+    """
+    torch.set_num_threads(1)
+    cell, began = crystal(config.cells)[1], time.process_time()
+    measured, weights = {"force_rmsd": 0.0}, None
+    field = truth = analytic(config.target, cell)
+    if config.model != "analytic":
+        model = trained(config)
+        measured["seconds_of_training"] = round(time.process_time() - began, 1)
+        positions, forces, small = snapshots(config.target, 2000 + config.seed, 10)
+        positions, forces = (x.unflatten(0, (-1, 4))[:, :2].flatten(0, 1) for x in (positions, forces))
+        error = model.in_cell(small).forces(positions) - forces
+        measured["force_rmsd"] = error.square().mean().sqrt().item()
+        measured["truth_rms"] = forces.square().mean().sqrt().item()
+        field, weights = model.in_cell(cell), weights_of(model)
+    _, *start = melted(config.target, config.cells, config.replicas, config.seed)
+    found = measured_in_motion(field, truth, start, cell, config)
+    tables = found.pop("tables", {})
+    return Outcome(measured | found, tables, weights)
+
+
+def plan(records: Records, length: float | None) -> dict[str, LiquidConfig]:
+    """All runs, in order: the first seed, drift, heating, a thermostat, transfer, and the other seeds."""
+    ps = 200.0 if length is None else length
+    models = {"analytic": 0, **{model: STEPS[model] for model in ("direct", "energy")}}
+
+    def large(target: str, seed: int, **options) -> dict[str, LiquidConfig]:
+        return {
+            f"{target}.{model}.{seed}": LiquidConfig(target, model, seed, steps, picoseconds=ps, **options)
+            for model, steps in models.items()
+        }
+
+    small = {"cells": 3, "replicas": 4, "picoseconds": ps / 2}
+    wanted = large("lj", 0) | large("at", 0)
+    wanted |= {f"drift.{m}": LiquidConfig("lj", m, 0, s, 3, 1, ps, 2.0) for m, s in models.items()}
+    for seed in SEEDS[:3]:
+        for steps in (*SHORTER, STEPS["vectors"]):
+            wanted[f"vectors.{steps}.{seed}"] = LiquidConfig("lj", "vectors", seed, steps, **small)
+    wanted["thermostat.analytic"] = LiquidConfig("lj", "analytic", 0, 0, thermostat=True, **small)
+    wanted["thermostat.vectors"] = LiquidConfig("lj", "vectors", 0, HOT, thermostat=True, **small)
+    wanted["four.energy"] = LiquidConfig("lj", "four", 0, STEPS["four"], 3, 4, ps / 10)
+    for seed in SEEDS[1:]:
+        wanted |= large("lj", seed)
+    for model, steps in models.items():
+        wanted[f"12.{model}"] = LiquidConfig("lj", model, 0, steps, 12, 1, ps / 10)
+    return wanted | large("at", 1) | large("at", 2)
+
+
+def summary(records: Records) -> Table:
+    """Error, temperature, diffusion and heating of every record."""
+    rows = []
+    for name, record in records.items():
+        diffusion = torch.tensor(record.values.get("diffusion_of_blocks", [math.nan]))
+        heating = torch.tensor(record.values.get("heating_K_per_ns", [math.nan]))
+        kelvin = (record.values.get("temperature") or [None])[0]
+        rows.append(
+            [f"`{name}`", 1e3 * record["force_rmsd"], kelvin, diffusion.mean().item(), heating.mean().item()]
+        )
+    columns = ["record", "force error (meV/Å)", "temperature (K)", "diffusion (10⁻⁵ cm²/s)", "heating (K/ns)"]
+    return table(columns, rows)
+
+
+STUDY = Study(
+    question="Is the liquid that an ENN drives argon's, and what does an error of its forces cost?",
+    plan=plan,
+    run=run,
+    length=200.0,
+    unit="picoseconds",
+    summary=summary,
+    digits=6,
+)
