@@ -38,6 +38,15 @@ def radial_distribution(positions: Tensor, cell: Tensor, edges: Tensor) -> Tenso
     return 2 * counts / len(flat) * torch.linalg.det(cell).abs() / (atoms**2 * shells)
 
 
+def _correlation(x: Tensor, lags: int) -> Tensor:
+    """The mean of x(t_0 + t) . x(t_0) over atoms and starts: ``(records, ..., atoms, 3)`` -> ``(lags,)``."""
+    n = len(x)
+    # As many zeros behind, or what ends would meet what begins.
+    spectrum = torch.fft.rfft(x, 2 * n, dim=0).abs().square()
+    sums = torch.fft.irfft(spectrum, 2 * n, dim=0)[:lags].sum(dim=-1).flatten(1).mean(dim=1)
+    return sums / (n - torch.arange(lags))
+
+
 def mean_square_displacement(positions: Tensor, lags: int) -> Tensor:
     r"""How far atoms have moved after a time, :math:`\langle|r(t_0 + t) - r(t_0)|^2\rangle`, Å^2.
 
@@ -48,12 +57,12 @@ def mean_square_displacement(positions: Tensor, lags: int) -> Tensor:
     Returns:
         The mean over atoms and starts t_0, ``(lags,)``.
     """
-    return torch.stack(
-        [
-            (positions[lag:] - positions[: len(positions) - lag]).square().sum(dim=-1).mean()
-            for lag in range(lags)
-        ]
-    )
+    moved = positions - positions[0]
+    squares = moved.square().sum(dim=-1).flatten(1).mean(dim=1)
+    n, lag = len(squares), torch.arange(lags)
+    before = torch.cat((squares.new_zeros(1), squares.cumsum(dim=0)))  # sums of the first k
+    ends = before[n] - before[lag] + before[n - lag]
+    return ends / (n - lag) - 2 * _correlation(moved, lags)
 
 
 def velocity_autocorrelation(velocities: Tensor, lags: int) -> Tensor:
@@ -66,10 +75,8 @@ def velocity_autocorrelation(velocities: Tensor, lags: int) -> Tensor:
     Returns:
         The mean over atoms and starts t_0, ``(lags,)``.
     """
-    found = [
-        (velocities[lag:] * velocities[: len(velocities) - lag]).sum(dim=-1).mean() for lag in range(lags)
-    ]
-    return torch.stack(found) / found[0]
+    found = _correlation(velocities, lags)
+    return found / found[0]
 
 
 def slope(times: Tensor, values: Tensor) -> Tensor:

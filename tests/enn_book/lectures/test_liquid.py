@@ -1,6 +1,5 @@
-"""Analytic argon in a cell, held to ASE and to loops, and the files of what is learned from it."""
+"""Analytic argon in a cell, held to ASE and to loops."""
 
-from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -9,25 +8,14 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones as AseLennardJones
-from examples import biased_network, generator, normal, with_biases
-from torch import nn
+from examples import generator, normal
 
-from enn_book.lectures.liquid import (
-    AxilrodTeller,
-    Sum,
-    TruncatedLennardJones,
-    fit_pair_energy,
-    load_force_field,
-    save_force_field,
-)
-from enn_lib.activations import VectorSoftsign
+from enn_book.lectures.liquid import AxilrodTeller, Sum, TruncatedLennardJones
 from enn_lib.argon import ARGON, sample_positions
 from enn_lib.calculator import ENNCalculator
 from enn_lib.dynamics import simulate, thermal_velocities
-from enn_lib.force_field import EnergyForceField, GraphForceField, minus_gradient
-from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer, neighbours
-from enn_lib.scalar_features import ScalarFeatureENN
-from enn_lib.storage import load_tensors, save_tensors
+from enn_lib.force_field import minus_gradient
+from enn_lib.graph import GaussianRadial, VectorGraphLayer, neighbours
 
 
 def liquid(cells, noise=0.3, seed=0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,23 +161,6 @@ def test_a_linear_readout_fits_forces_of_pairs_and_misses_those_of_threes():
     assert missed(threes) > 0.1 * threes.in_cell(cell).forces(snapshots).square().mean().sqrt()
 
 
-def test_an_energy_of_pairs_is_found_by_least_squares_and_misses_only_the_threes():
-    cell = liquid(2)[1]
-    snapshots = torch.stack([liquid(2, noise=0.2, seed=seed)[0] for seed in range(12)])
-    layer = CombinedGraphLayer(GaussianRadial.geometric(16, 2.8, 8.0), dtype=torch.float64)
-    pairs, threes = TruncatedLennardJones(cell), AxilrodTeller(cell, cutoff=5.7, onset=4.5)
-
-    def missed(potential):
-        forces = potential.forces(snapshots)
-        field = fit_pair_energy(layer, snapshots[:10], forces[:10], cell=cell)
-        assert field.forces(snapshots).sum(dim=1).abs().max() < 1e-10
-        return (field.forces(snapshots[10:]) - forces[10:]).square().mean().sqrt().item()
-
-    force = pairs.forces(snapshots).square().mean().sqrt().item()
-    assert missed(pairs) < 0.01 * force
-    assert missed(threes) > 0.1 * threes.forces(snapshots).square().mean().sqrt()
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -207,65 +178,3 @@ def test_an_energy_of_pairs_is_found_by_least_squares_and_misses_only_the_threes
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-# Files
-
-
-def radial(**options):
-    return GaussianRadial.geometric(4, 2.0, 5.0, **options)
-
-
-def direct_field(**options):
-    network = biased_network((4, 6, 1), **{"activation": nn.Identity(), "softening": 0.5} | options)
-    return GraphForceField(VectorGraphLayer(radial()), network, normal(4).abs(), 0.1 + 0.2)
-
-
-def energy_field(dtype=torch.float64, **options):
-    network = ScalarFeatureENN((4, 6, 1), m=1, softening=0.5, dtype=dtype, generator=generator(), **options)
-    return EnergyForceField(
-        CombinedGraphLayer(radial()), with_biases(network), normal(4), normal(2, 4).abs(), 1 / 3
-    )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("make", ["direct", "energy", "energy with one bias"])
-def test_what_is_saved_is_read_back_to_the_last_bit_into_any_cell(make, dtype, tmp_path):
-    field = {
-        "direct": partial(direct_field, activation=VectorSoftsign(0.3), dtype=dtype),
-        "energy": partial(energy_field, activation=VectorSoftsign(0.3), dtype=dtype),
-        "energy with one bias": partial(energy_field, scalar_bias="ones", dtype=dtype),
-    }[make]()
-    positions, cell = liquid(2)
-    save_force_field(field, tmp_path / "liquid.safetensors")
-    again = load_force_field(tmp_path / "liquid.safetensors", cell)
-    assert torch.equal(again.forces(positions), field.in_cell(cell).forces(positions))
-    assert again.network.dtype == dtype
-    assert load_force_field(tmp_path / "liquid.safetensors").cell is None
-
-
-def test_what_a_file_could_not_hold_is_refused(tmp_path):
-    def cosine(distance, cutoff):
-        return torch.cos(distance / cutoff)
-
-    layer = VectorGraphLayer(radial(cutoff_function=cosine))
-    network = biased_network((4, 1))
-    for field in (
-        direct_field(),
-        GraphForceField(layer, network, torch.ones(4), 1.0),
-        GraphForceField(VectorGraphLayer(radial(), 4), network, torch.ones(4), 1.0),
-    ):
-        with pytest.raises(ValueError, match="field: got a layer or an activation of your own"):
-            save_force_field(field, tmp_path / "liquid.safetensors")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    path = tmp_path / "liquid.safetensors"
-    save_tensors(path, {"x": torch.ones(1)}, {})
-    with pytest.raises(ValueError, match="not a force field for any number of atoms"):
-        load_force_field(path)
-    save_force_field(energy_field(), path)
-    tensors, metadata = load_tensors(path)
-    save_tensors(path, tensors | {"network.layers.0.stacked": torch.ones(3, 3)}, metadata)
-    with pytest.raises(ValueError, match="not a force field for any number of atoms"):
-        load_force_field(path)

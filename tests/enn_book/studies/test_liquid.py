@@ -1,0 +1,147 @@
+"""What is measured of a liquid, on motions whose answer is known, and the study at small size."""
+
+import math
+
+import pytest
+import torch
+from ase.build import bulk
+from examples import normal
+
+from enn_book.lectures.liquid import Sum, TruncatedLennardJones
+from enn_book.studies.liquid.analysis import (
+    mean_square_displacement,
+    of_blocks,
+    radial_distribution,
+    slope,
+    velocity_autocorrelation,
+)
+from enn_book.studies.liquid.study import (
+    DENSITY,
+    NETWORKS,
+    STUDY,
+    LiquidConfig,
+    analytic,
+    crystal,
+    load_model,
+    melted,
+    piece,
+    scaled_to,
+    snapshots,
+    temperature,
+    untrained,
+)
+from enn_lib.argon import ARGON_MASS
+from enn_lib.dynamics import kinetic_energy, thermal_velocities
+
+
+def test_atoms_at_random_have_a_distribution_of_one():
+    cell = 20.0 * torch.eye(3, dtype=torch.float64)
+    positions = 20 * torch.rand(40, 200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    g = radial_distribution(positions, cell, torch.linspace(0, 9, 10, dtype=torch.float64))
+    torch.testing.assert_close(g[2:] * 200 / 199, torch.ones(7, dtype=torch.float64), atol=0.03, rtol=0)
+
+
+def test_a_crystal_has_its_neighbours_in_its_shells():
+    """Twelve at the nearest distance of a cubic close packing, six at the root of two times that."""
+    atoms = bulk("Ar", "fcc", a=5.0, cubic=True) * (3, 3, 3)
+    edges = torch.linspace(0, 5.5, 12, dtype=torch.float64)
+    g = radial_distribution(
+        torch.from_numpy(atoms.positions)[None], torch.from_numpy(atoms.cell.array), edges
+    )
+    shells = 4 / 3 * math.pi * edges.pow(3).diff() * len(atoms) / atoms.get_volume()
+    counts = torch.zeros(11, dtype=torch.float64)
+    counts[[7, 10]] = torch.tensor([12.0, 6.0], dtype=torch.float64)
+    torch.testing.assert_close(g * shells, counts)
+
+
+def test_the_displacement_and_the_correlation_are_means_over_all_starts():
+    x, lags = normal(30, 2, 5, 3), 12
+    apart = [(x[k:] - x[: 30 - k]).square().sum(dim=-1).mean() for k in range(lags)]
+    torch.testing.assert_close(mean_square_displacement(x, lags), torch.stack(apart))
+    along = torch.stack([(x[k:] * x[: 30 - k]).sum(dim=-1).mean() for k in range(lags)])
+    torch.testing.assert_close(velocity_autocorrelation(x, lags), along / along[0])
+
+
+def test_the_slope_is_that_of_the_line():
+    t = torch.arange(5, dtype=torch.float64)
+    lines = torch.stack((2 + 3 * t, 1 - t), dim=1)
+    torch.testing.assert_close(slope(t, lines), torch.tensor([3.0, -1.0], dtype=torch.float64))
+
+
+def test_the_error_of_blocks_is_that_of_their_mean():
+    mean, error = of_blocks(torch.tensor([1.0, 2.0, 3.0]))
+    assert (mean.item(), error.item()) == (2.0, pytest.approx(1 / math.sqrt(3)))
+
+
+def test_the_crystal_is_as_dense_as_rahman_s_liquid():
+    positions, cell = crystal(6)
+    grams = len(positions) * ARGON_MASS * 1.66053906660e-24
+    assert len(positions) == 864
+    assert grams / (torch.linalg.det(cell).item() * 1e-24) == pytest.approx(DENSITY)
+
+
+def test_the_temperature_leaves_out_the_momentum():
+    velocities = thermal_velocities(3, 32, temperature=50.0)
+    torch.testing.assert_close(temperature(velocities), torch.full((3,), 50.0 * 32 / 31).double())
+    torch.testing.assert_close(temperature(scaled_to(velocities, 80.0)), torch.full((3,), 80.0).double())
+
+
+def test_what_is_melted_has_the_temperature_and_is_no_crystal():
+    field, positions, velocities = melted("lj", 2, 1, 0)
+    assert isinstance(field, TruncatedLennardJones)
+    assert temperature(velocities).item() == pytest.approx(94.4)
+    moved = positions[0] - crystal(2)[0]
+    assert (moved - moved.mean(dim=0)).norm(dim=-1).mean() > 1
+
+
+def test_snapshots_come_with_the_forces_of_their_target():
+    positions, forces, cell = snapshots("lj", 3, 1)
+    assert positions.shape == (4, 108, 3)
+    torch.testing.assert_close(forces, analytic("lj", cell).forces(positions))
+    assert isinstance(analytic("at", cell), Sum)
+
+
+def test_a_thermostat_says_what_it_has_given():
+    """Of the free flight of atoms too hot: it is what the kinetic energy has lost."""
+
+    class Nothing:
+        def forces(self, positions):
+            return torch.zeros_like(positions)
+
+    start = torch.zeros(2, 32, 3).double(), thermal_velocities(2, 32, temperature=200.0)
+    config = LiquidConfig("lj", "analytic", thermostat=True)
+    places, velocities, given = piece(Nothing(), *start, 50, config)
+    assert places.shape == velocities.shape == (11, 2, 32, 3)
+    change = (kinetic_energy(velocities[-1]) - kinetic_energy(velocities[0])).sum().item()
+    assert given == pytest.approx(change)
+    assert given < 0
+    share = (temperature(velocities[1]) - 94.4) / (temperature(velocities[0]) - 94.4)
+    torch.testing.assert_close(share, torch.full((2,), 0.95).double())
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_model_is_trained_simulated_and_read_back(model, tmp_path):
+    config = LiquidConfig("lj", model, 0, 2, 3, 1, 2.0)
+    outcome = STUDY.run(config)
+    assert outcome.measured["ended"] is None
+    assert set(outcome.tables) == {"", "structure", "motion"}
+    name = {"vectors": "vectors.50.0", "four": "four.energy"}.get(model, f"drift.{model}")
+    options = {"steps": 2, "picoseconds": 2.0, "cells": 3, "replicas": 1, "dt": 10.0}
+    record = STUDY.repeat(tmp_path, names=[name], **options)[name]
+    assert record["force_rmsd"] == pytest.approx(outcome.measured["force_rmsd"], rel=1e-4)
+    positions, forces, cell = snapshots("lj", 2000, 10)
+    error = load_model(record, cell).forces(positions) - forces
+    cold = error.unflatten(0, (-1, 4))[:, :2].square().mean().sqrt().item()
+    assert cold == pytest.approx(record["force_rmsd"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: analytic("nj", None), "target: got 'nj', wanted 'lj' or 'at'"),
+        (lambda: untrained("linear"), "model: got 'linear', wanted one of energy"),
+    ],
+)
+def test_an_unknown_name_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
