@@ -307,7 +307,7 @@ def grade_folder(
     n_notebooks = sum(file.suffix == ".ipynb" for file in files)
     if not n_notebooks:
         raise ValueError(f"folder: got {str(folder)!r}, wanted a folder with notebooks of students in it")
-    # A kernel alone needs a tenth of a GiB, on some machines more, and no system takes a limit of 2**63 bytes.
+    # A kernel alone may need more than a tenth of a GiB, and no system takes a limit of 2**63 bytes.
     limits = {"seconds": seconds, "memory": memory, "jobs": jobs}
     check_parameters(limits, seconds=1, memory=0.5, jobs=1)
     grades = []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from enn_lib.evaluation import predict
 from enn_lib.force_field import EnergyForceField, GraphForceField
 from enn_lib.graph import CombinedGraphLayer, GaussianRadial
 from enn_lib.scalar_features import ScalarFeatureENN
@@ -26,7 +27,7 @@ def fit_pair_energy(
         layer: the descriptors, without trainable weights.
         positions: Å, ``(N, atoms, 3)``; some tens of configurations are enough.
         forces: eV/Å, of the same shape.
-        cell: the lattice vectors as rows, Å, ``(3, 3)`` or ``(N, 3, 3)``; free space if not given.
+        cell: the lattice vectors as rows, Å, ``(3, 3)``; free space if not given.
 
     Returns:
         A force field in `cell`, in float64.
@@ -40,7 +41,7 @@ def fit_pair_energy(
         slopes = []
         for coefficients in torch.eye(count, dtype=torch.float64):
             network.layers[0].weight.copy_(coefficients.unsqueeze(-1))
-            slopes.append(field.forces(positions).flatten())
+            slopes.append(predict(field, positions, 8).flatten())
         columns = torch.stack(slopes, dim=1)
         size = columns.square().mean(dim=0).sqrt()
         size = torch.where(size > 0, size, 1.0)
