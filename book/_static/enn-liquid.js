@@ -1,4 +1,4 @@
-// The liquid: one box of argon that Lennard-Jones drives and one that a network drives, and how both are built.
+// The liquid: one box of argon that Lennard-Jones drives and one that a network drives, and the structure of both.
 // Positions are flat and leave the box; only their nearest images matter.
 "use strict";
 (() => {

@@ -295,8 +295,8 @@ def liquid_widget(
         raise ValueError(f"dt: got {dt}, wanted a positive time, fs")
     potential, cell = TruncatedLennardJones(), field.cell
     least = 2 * max(potential.cutoff, field.layer.radial.cutoff)
-    is_one = cell is not None and cell.shape == (3, 3)
-    if not (is_one and cell.equal(cell[0, 0] * torch.eye(3).to(cell))) or cell[0, 0] < least:
+    is_cubic = cell is not None and cell.equal(cell[0, 0] * torch.eye(3).to(cell))
+    if not is_cubic or cell[0, 0] < least:
         got = "none" if cell is None else cell.tolist()
         raise ValueError(f"field.cell: got {got}, wanted a cube with sides of at least {least} Å")
     data = {

@@ -223,7 +223,7 @@ def test_a_liquid_in_another_cell_is_refused(in_box):
 
 def test_a_start_of_a_liquid_that_does_not_fit_is_refused(in_box):
     positions, velocities = liquid_start()
-    for start in ((positions[None],) * 2, (positions[:1],) * 2, (positions, velocities[1:])):
+    for start in ((positions.expand(2, -1, -1),) * 2, (positions[:1],) * 2, (positions, velocities[1:])):
         with pytest.raises(
             ValueError, match=r"positions, velocities: got shapes .*, wanted two of \(atoms, 3\)"
         ):
