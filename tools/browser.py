@@ -51,8 +51,8 @@ def chromium():
 def visit(chromium):
     """A function that opens a page of the book, such as "book/live", and returns a `Visit`.
 
-    Keywords: `size` of the window, `dark`, `reduced_motion` and `javascript`. What is asked for outside the
-    book is noted and refused.
+    Keywords: `size` of the window, `dark`, `reduced_motion` and `javascript`; the `folder` of the page, if it
+    is none of the book. What is asked for outside of that is noted and refused.
     """
 
     def opened(
@@ -62,8 +62,9 @@ def visit(chromium):
         dark: bool = False,
         reduced_motion: bool = False,
         javascript: bool = True,
+        folder: Path = HTML,
     ) -> Visit:
-        file = HTML / f"{name}.html"
+        file = folder / f"{name}.html"
         assert file.exists(), f"{file}: no such page; say 'make book' first"
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -73,7 +74,7 @@ def visit(chromium):
         )
         page = context.new_page()
         result = Visit(page)
-        here = HTML.resolve().as_uri() + "/"
+        here = folder.resolve().as_uri() + "/"
 
         def refuse(route):
             result.requests.append(route.request.url)

@@ -21,60 +21,69 @@
     return extend([], [...Array(n).keys()]);
   };
 
+  /** Numbers from base64, so many at a time: take(count) gives the next ones, end() throws unless all are taken. */
+  ENN.reader = (text) => {
+    const numbers = ENN.decode(text);
+    let from = 0;
+    const take = (count) => numbers.subarray(from, (from += count));
+    const end = () => {
+      if (from !== numbers.length) throw new Error(`weights: got ${numbers.length} numbers, wanted ${from}`);
+    };
+    return { take, end };
+  };
+
+  /** The layers of an equivariant network; take gives for each first W and then b (Eq. 7, 8), each [in][out]. */
+  ENN.layers = ({ widths, softening }, take) =>
+    widths.slice(1).map((n, l) => {
+      const m = widths[l];
+      // Kept by outputs, so that the innermost loop reads one after the other.
+      const [W, b] = [take(m * n), take(m * n)].map((rows) => rows.map((_, r) => rows[(r % m) * n + Math.floor(r / m)]));
+      return { m, n, W, b, softening, inverse: new Float64Array(m), out: new Float64Array(3 * n) };
+    });
+
+  /** y = x W + e b (Eq. 6), as y_j = sum over k of (W_kj + b_kj / |x_k|) x_k: the unit vectors are never stored. */
+  ENN.linear = ({ m, n, W, b, softening, inverse, out }, x) => {
+    for (let k = 0; k < m; k++) {
+      const square = x[3 * k] ** 2 + x[3 * k + 1] ** 2 + x[3 * k + 2] ** 2 + softening ** 2;
+      inverse[k] = square < SMALLEST_SQUARE ? 0 : 1 / Math.sqrt(square);
+    }
+    for (let j = 0; j < n; j++) {
+      let [u, v, w] = [0, 0, 0];
+      for (let k = 0, c = 0, r = j * m; k < m; k++, c += 3, r++) {
+        const factor = W[r] + b[r] * inverse[k];
+        u += factor * x[c];
+        v += factor * x[c + 1];
+        w += factor * x[c + 2];
+      }
+      out[3 * j] = u;
+      out[3 * j + 1] = v;
+      out[3 * j + 2] = w;
+    }
+    return out;
+  };
+
+  /** The vector softsign with residue (Eq. 14), in place; h are scalars of the vectors (sec. 3.3), if there are any. */
+  ENN.softsign = (u, a, h = null) => {
+    for (let k = 0, c = 0; c < u.length; k++, c += 3) {
+      const square = u[c] ** 2 + u[c + 1] ** 2 + u[c + 2] ** 2 + (h ? h[k] ** 2 : 0);
+      const gate = 1 / (1 + Math.sqrt(square)) + a;
+      u[c] *= gate;
+      u[c + 1] *= gate;
+      u[c + 2] *= gate;
+      if (h) h[k] *= gate;
+    }
+    return u;
+  };
+
   /**
    * The equivariant network (sec. 3.2) as a force field of four atoms: positions, Å -> forces, eV/Å.
-   * data: widths, a, softening, position_scale, force_scale, and the weights: for each layer first W and
-   * then b (Eq. 7, 8), each [in][out].
+   * data: widths, a, softening, position_scale, force_scale, and the weights, as ENN.layers takes them.
    */
   ENN.networkField = (data) => {
-    const numbers = ENN.decode(data.weights);
-    const layers = [];
-    let from = 0;
-    for (let l = 0; l + 1 < data.widths.length; l++) {
-      const [m, n] = [data.widths[l], data.widths[l + 1]];
-      const layer = { m, n, W: new Float64Array(m * n), b: new Float64Array(m * n) };
-      for (const name of ["W", "b"]) {
-        // Kept by outputs, so that the innermost loop reads one after the other.
-        for (let k = 0; k < m; k++) for (let j = 0; j < n; j++) layer[name][j * m + k] = numbers[from++];
-      }
-      layer.inverse = new Float64Array(m);
-      layer.out = new Float64Array(3 * n);
-      layers.push(layer);
-    }
-    if (from !== numbers.length) throw new Error(`weights: got ${numbers.length} numbers, wanted ${from}`);
+    const { take, end } = ENN.reader(data.weights);
+    const layers = ENN.layers(data, take);
+    end();
     const input = new Float64Array(3 * data.widths[0]);
-
-    /** y = x W + e b (Eq. 6), as y_j = sum over k of (W_kj + b_kj / |x_k|) x_k: the unit vectors are never stored. */
-    const linear = ({ m, n, W, b, inverse, out }, x) => {
-      for (let k = 0; k < m; k++) {
-        const square = x[3 * k] ** 2 + x[3 * k + 1] ** 2 + x[3 * k + 2] ** 2 + data.softening ** 2;
-        inverse[k] = square < SMALLEST_SQUARE ? 0 : 1 / Math.sqrt(square);
-      }
-      for (let j = 0; j < n; j++) {
-        let [u, v, w] = [0, 0, 0];
-        for (let k = 0, c = 0, r = j * m; k < m; k++, c += 3, r++) {
-          const factor = W[r] + b[r] * inverse[k];
-          u += factor * x[c];
-          v += factor * x[c + 1];
-          w += factor * x[c + 2];
-        }
-        out[3 * j] = u;
-        out[3 * j + 1] = v;
-        out[3 * j + 2] = w;
-      }
-      return out;
-    };
-
-    /** The vector softsign with residue (Eq. 14), in place. */
-    const softsign = (u) => {
-      for (let c = 0; c < u.length; c += 3) {
-        const gate = 1 / (1 + Math.sqrt(u[c] ** 2 + u[c + 1] ** 2 + u[c + 2] ** 2)) + data.a;
-        u[c] *= gate;
-        u[c + 1] *= gate;
-        u[c + 2] *= gate;
-      }
-      return u;
-    };
 
     return (positions) => {
       PAIRS.forEach(([i, j], k) => {
@@ -84,8 +93,8 @@
       });
       let x = input;
       layers.forEach((layer, l) => {
-        x = linear(layer, x);
-        if (l + 1 < layers.length) x = softsign(x);
+        x = ENN.linear(layer, x);
+        if (l + 1 < layers.length) x = ENN.softsign(x, data.a);
       });
       return x.map((f) => f * data.force_scale);
     };
@@ -97,11 +106,9 @@
    * the weights: for each layer a matrix [out][in] and then the biases.
    */
   ENN.ordinaryField = (data) => {
-    const numbers = ENN.decode(data.weights);
-    let from = 0;
-    const take = (count) => numbers.subarray(from, (from += count));
+    const { take, end } = ENN.reader(data.weights);
     const layers = data.widths.slice(1).map((n, l) => [take(n * data.widths[l]), take(n)]);
-    if (from !== numbers.length) throw new Error(`weights: got ${numbers.length} numbers, wanted ${from}`);
+    end();
     return (positions) => {
       let x = Float64Array.from([0, 1, 2].flatMap((c) =>
         PAIRS.map(([i, j]) => (positions[3 * j + c] - positions[3 * i + c]) / data.position_scale)));
@@ -166,30 +173,34 @@
     }
   };
 
-  /** Velocity Verlet (Eq. 44, 45), steps of 1 fs; acceleration is that of 1 (eV/Å)/u, in Å/fs^2. */
+  /** Velocity Verlet (Eq. 44, 45), dt in fs; acceleration is that of 1 (eV/Å)/u, in Å/fs^2. */
   ENN.Motion = class {
-    constructor(field, positions, velocities, { mass, acceleration }) {
-      Object.assign(this, { field, mass, acceleration, steps: 0 });
+    constructor(field, positions, velocities, { mass, acceleration, dt = 1 }) {
+      Object.assign(this, { field, mass, acceleration, dt, steps: 0 });
       this.positions = Float64Array.from(positions);
       this.velocities = Float64Array.from(velocities);
       this.forces = field(this.positions);
     }
 
     step() {
-      const kick = (0.5 * this.acceleration) / this.mass;
+      const kick = (0.5 * this.dt * this.acceleration) / this.mass;
       for (let c = 0; c < this.positions.length; c++) {
         this.velocities[c] += kick * this.forces[c];
-        this.positions[c] += this.velocities[c];
+        this.positions[c] += this.dt * this.velocities[c];
       }
       this.forces = this.field(this.positions);
       for (let c = 0; c < this.positions.length; c++) this.velocities[c] += kick * this.forces[c];
       this.steps++;
     }
 
+    /** Sum of m v^2 / 2, eV. */
+    kinetic() {
+      return ((0.5 * this.mass) / this.acceleration) * this.velocities.reduce((sum, v) => sum + v * v, 0);
+    }
+
     /** The Hamiltonian (Eq. 47) with the true potential, eV. */
     energy(potential) {
-      const squares = this.velocities.reduce((sum, v) => sum + v * v, 0);
-      return ((0.5 * this.mass) / this.acceleration) * squares + potential.energy(this.positions);
+      return this.kinetic() + potential.energy(this.positions);
     }
   };
 })();

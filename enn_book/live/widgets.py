@@ -10,6 +10,7 @@ function               what the reader does
 `turn_widget`          turns, mirrors and renumbers four atoms, and sees the forces go along
 `trajectories_widget`  follows the atoms of two or three trajectories in space
 `descent_widget`       steps through a descent of FIRE on a surface
+`liquid_widget`        lets the potential and a network move two boxes of liquid, and compares g(r)
 =====================  =====================================================================
 """
 
@@ -23,11 +24,15 @@ from torch import Tensor, nn
 
 from enn_book.lectures.clusters import Relaxation
 from enn_book.lectures.descent import VALLEY_EXTENT, Extent, check_plane, level_lines, valley
+from enn_book.lectures.liquid import TruncatedLennardJones
+from enn_book.models.liquid import ForcesBesidePairs
 from enn_book.models.rivals import Perceptron
 from enn_lib.activations import Identity, VectorSoftsign
-from enn_lib.argon import ARGON, ARGON_MASS, Scales, check_positions
+from enn_lib.argon import ARGON, ARGON_MASS, BOLTZMANN, Scales, check_positions
 from enn_lib.dynamics import ACCELERATION
-from enn_lib.force_field import NetworkForceField
+from enn_lib.force_field import GraphForceField, NetworkForceField
+from enn_lib.graph import CombinedGraphLayer, polynomial_cutoff
+from enn_lib.network import ENN
 from enn_lib.runs import Run
 
 _POTENTIAL = {"epsilon": ARGON.epsilon, "r0": ARGON.r0}
@@ -73,18 +78,22 @@ def network_data(field: NetworkForceField, words: str) -> dict:
         ValueError: if the network has other activations.
     """
     network = field.network
-    activations = (network.activation, network.output_activation)
-    if not (isinstance(activations[0], VectorSoftsign) and isinstance(activations[1], Identity)):
-        raise ValueError(f"field: got the activations {activations}, wanted VectorSoftsign and Identity")
     return {
         "words": words,
-        "widths": network.widths,
-        "a": network.activation.a,
-        "softening": network.layers[0].softening,
+        **_settings(network),
         "position_scale": field.scales.position,
         "force_scale": field.scales.force,
         "weights": packed(torch.cat([layer.stacked.flatten() for layer in network.layers])),
     }
+
+
+def _settings(network: ENN) -> dict:
+    """What ``ENN.layers`` and ``ENN.softsign`` want to know; ValueError for other activations than theirs."""
+    activations = (network.activation, network.output_activation)
+    if not (isinstance(activations[0], VectorSoftsign) and isinstance(activations[1], Identity)):
+        raise ValueError(f"field: got the activations {activations}, wanted VectorSoftsign and Identity")
+    softening = network.layers[0].softening
+    return {"widths": network.widths, "a": network.activation.a, "softening": softening}
 
 
 def live_widget(
@@ -223,3 +232,80 @@ def descent_widget(
         "end": "minimum" if relaxation.converged else "end",
     }
     return widget("descent", data, instead=instead)
+
+
+def liquid_data(field: GraphForceField) -> dict:
+    """A network of descriptors as ``ENN.liquidField`` wants it, its weights rounded to float32.
+
+    Raises:
+        ValueError: if it is none that the page computes: of Gaussians with the polynomial cutoff in a
+            `CombinedGraphLayer` without weights or activation, and `ForcesBesidePairs` with one bias of the
+            scalars and the activations of `network_data`.
+    """
+    layer, network = field.layer, field.network
+    wanted = "CombinedGraphLayer and ForcesBesidePairs"
+    if not (isinstance(layer, CombinedGraphLayer) and isinstance(network, ForcesBesidePairs)):
+        raise ValueError(f"field: got {type(layer).__name__} and {type(network).__name__}, wanted {wanted}")
+    if (network.n, network.m) != (3, 1) or network.scalar_bias == "ones":
+        got = f"n = {network.n}, m = {network.m}, scalar_bias = {network.scalar_bias!r}"
+        raise ValueError(f"field: got a network of {got}, wanted n = 3, m = 1 and a bias of its own")
+    radial = layer.radial
+    is_bare = layer.weight.squeeze(1).equal(torch.eye(len(radial)).to(layer.weight))
+    if not (is_bare and isinstance(layer.activation, nn.Identity)):
+        raise ValueError(f"field: got {layer}, wanted a layer without weights or activation")
+    if radial.cutoff_function is not polynomial_cutoff:
+        raise ValueError(f"field: got {radial.cutoff_function}, wanted polynomial_cutoff")
+    layers = network.layers
+    parts = [*(part.stacked for part in layers), *(part.scalar_bias for part in layers)]
+    parts += [network.readout, network.means, network.scales]
+    return {
+        **_settings(network),
+        "eta": radial.eta.tolist(),
+        "centres": radial.centres.tolist(),
+        "cutoff": radial.cutoff,
+        "descriptor_scales": field.descriptor_scales.tolist(),
+        "force_scale": field.force_scale,
+        "weights": packed(torch.cat([part.flatten() for part in parts])),
+    }
+
+
+def liquid_widget(
+    field: GraphForceField, positions: Tensor, velocities: Tensor, *, dt: float = 10.0, instead: str
+) -> str:
+    """Two boxes of liquid argon from one start, one driven by Lennard-Jones, one by a network; g(r) of both.
+
+    Args:
+        field: a network that `liquid_data` takes, in a cubic cell of at least two cutoffs.
+        positions: the start of both, Å, ``(atoms, 3)``, rounded to float32.
+        velocities: Å/fs, of the same shape, rounded to float32.
+        dt: time step, fs.
+        instead: as in `widget`.
+
+    Raises:
+        ValueError: if a shape or a number is wrong, the cell is another, or the network is none that
+            `liquid_data` takes.
+    """
+    check_positions(positions)
+    shapes = tuple(positions.shape), tuple(velocities.shape)
+    if positions.ndim != 2 or len(positions) < 2 or shapes[0] != shapes[1]:
+        raise ValueError(f"positions, velocities: got shapes {shapes}, wanted two of (atoms, 3)")
+    if not velocities.isfinite().all():
+        raise ValueError("velocities: got entries that are NaN or infinite, wanted finite ones (Å/fs)")
+    if not dt > 0:
+        raise ValueError(f"dt: got {dt}, wanted a positive time, fs")
+    potential, cell = TruncatedLennardJones(), field.cell
+    least = 2 * max(potential.cutoff, field.layer.radial.cutoff)
+    is_cubic = cell is not None and cell.equal(cell[0, 0] * torch.eye(3).to(cell))
+    if not is_cubic or cell[0, 0] < least:
+        got = "none" if cell is None else cell.tolist()
+        raise ValueError(f"field.cell: got {got}, wanted a cube with sides of at least {least} Å")
+    data = {
+        "network": liquid_data(field),
+        "potential": {**_POTENTIAL, "cutoff": potential.cutoff, "onset": potential.onset},
+        "motion": {"mass": ARGON_MASS, "acceleration": ACCELERATION, "dt": dt},
+        "boltzmann": BOLTZMANN,
+        "side": cell[0, 0].item(),
+        "positions": packed(positions),
+        "velocities": packed(velocities),
+    }
+    return widget("liquid", data, instead=instead)

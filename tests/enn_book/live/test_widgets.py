@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from examples import biased_network
+from liquid_box import liquid_field, liquid_start
+from torch import nn
 
 from enn_book.lectures.activations import VectorReLU
 from enn_book.lectures.clusters import relax
 from enn_book.lectures.descent import VALLEY_EXTENT, level_lines, valley
 from enn_book.live.widgets import (
     descent_widget,
+    liquid_widget,
     live_widget,
     network_data,
     packed,
@@ -23,10 +27,12 @@ from enn_book.live.widgets import (
     turn_widget,
     widget,
 )
+from enn_book.models.liquid import ForcesBesidePairs
 from enn_book.models.rivals import Perceptron
 from enn_lib import ENN, NetworkForceField
 from enn_lib.argon import Scales, sample_positions
 from enn_lib.dynamics import PAPER_POSITIONS, thermal_velocities
+from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 
 
 def unpacked(text: str) -> torch.Tensor:
@@ -173,3 +179,81 @@ def test_a_descent_in_space_is_refused():
     path = relax(torch.ones(3), lambda x: x.square().sum(), max_steps=2)
     with pytest.raises(ValueError, match=r"relaxation: got positions of shape \(3, 3\)"):
         descent_widget(path, instead="Look.")
+
+
+@pytest.fixture(scope="module")
+def in_box():
+    return liquid_field()
+
+
+def test_a_liquid_arrives_with_every_weight_and_its_start_in_less_than_60_kb(in_box):
+    start = liquid_start()
+    markup = liquid_widget(in_box, *start, instead="Look.")
+    assert len(markup) < 60_000
+    data = data_of(markup)
+    for name, values in zip(("positions", "velocities"), start, strict=True):
+        assert unpacked(data[name]).double().equal(values.flatten())
+    network, layers = in_box.network, in_box.network.layers
+    parts = [*(x.stacked for x in layers), *(x.scalar_bias for x in layers)]
+    parts += [network.readout, network.means, network.scales]
+    weights = unpacked(data["network"].pop("weights")).double()
+    assert weights.equal(torch.cat([part.detach().flatten() for part in parts]))
+    radial = in_box.layer.radial
+    assert data["network"] == {
+        "widths": [20, 48, 48, 1],
+        "a": 1.0,
+        "softening": 0.3,
+        "eta": radial.eta.tolist(),
+        "centres": radial.centres.tolist(),
+        "cutoff": 8.0,
+        "descriptor_scales": in_box.descriptor_scales.tolist(),
+        "force_scale": 0.001,
+    }
+    assert (data["side"], data["motion"]["dt"]) == (in_box.cell[0, 0].item(), 10.0)
+
+
+def test_a_liquid_in_another_cell_is_refused(in_box):
+    cube = torch.eye(3, dtype=torch.float64)
+    oblong, oblique = cube.diag().mul(torch.tensor([20, 20, 21])).diag(), 20 * cube + 0.1
+    for cell in (None, 15.9 * cube, oblong, oblique, 20 * cube.expand(1, 3, 3)):
+        with pytest.raises(ValueError, match=r"field.cell: got .*, wanted a cube with sides of at least 16"):
+            liquid_widget(in_box.in_cell(cell), *liquid_start(), instead="Look.")
+    liquid_widget(in_box.in_cell(16 * cube), *liquid_start(), instead="Look.")
+
+
+def test_a_start_of_a_liquid_that_does_not_fit_is_refused(in_box):
+    positions, velocities = liquid_start()
+    for start in ((positions.expand(2, -1, -1),) * 2, (positions[:1],) * 2, (positions, velocities[1:])):
+        with pytest.raises(
+            ValueError, match=r"positions, velocities: got shapes .*, wanted two of \(atoms, 3\)"
+        ):
+            liquid_widget(in_box, *start, instead="Look.")
+    with pytest.raises(ValueError, match="velocities: got entries that are NaN or infinite, wanted finite"):
+        liquid_widget(in_box, positions, velocities * math.nan, instead="Look.")
+    with pytest.raises(ValueError, match=r"dt: got 0, wanted a positive time"):
+        liquid_widget(in_box, positions, velocities, dt=0, instead="Look.")
+
+
+def test_a_network_of_a_liquid_that_the_page_cannot_compute_is_refused(in_box):
+    radial, activation = in_box.layer.radial, in_box.network.activation
+
+    def network(kind=ForcesBesidePairs, **options):
+        return replace(in_box, network=kind((20, 5, 1), **{"activation": activation, **options}))
+
+    def layer(kind=CombinedGraphLayer, radial=radial, **options):
+        return replace(in_box, layer=kind(radial, **options))
+
+    other = GaussianRadial(radial.eta, radial.centres, 8.0, cutoff_function=lambda r, cutoff: 1 - r / cutoff)
+    for field, words in (
+        (layer(VectorGraphLayer), "got VectorGraphLayer and ForcesBesidePairs, wanted CombinedGraphLayer"),
+        (network(ENN), "got CombinedGraphLayer and ENN, wanted CombinedGraphLayer and ForcesBesidePairs"),
+        (network(scalar_bias="ones"), "got a network of n = 3, m = 1, scalar_bias = 'ones', wanted n = 3"),
+        (network(m=2), "got a network of n = 3, m = 2, .*, wanted n = 3, m = 1 and a bias of its own"),
+        (network(n=4), "got a network of n = 4, .*, wanted n = 3"),
+        (network(activation=VectorReLU()), "got the activations .*VectorReLU.*, wanted VectorSoftsign"),
+        (layer(out_features=20), "wanted a layer without weights or activation"),
+        (layer(activation=nn.Tanh()), "wanted a layer without weights or activation"),
+        (layer(radial=other), "got .*lambda.*, wanted polynomial_cutoff"),
+    ):
+        with pytest.raises(ValueError, match=rf"field: (?s:{words}|.*{words})"):
+            liquid_widget(field, *liquid_start(), instead="Look.")
