@@ -32,7 +32,7 @@ def part(kind: str) -> str:
 
 LIVE = part("live")
 POSITIONS = f"[...{LIVE}.model.motions[0].positions]"
-WHERE = {"live": "live", "turn": "forces", "trajectories": "dynamics", "descent": "fire"}
+WHERE = {"live": "live", "turn": "forces", "trajectories": "dynamics", "descent": "fire", "liquid": "liquid"}
 """The page of each live part."""
 
 every_part = pytest.mark.parametrize("kind", WHERE)
@@ -329,10 +329,14 @@ def test_without_scripts_a_live_part_says_what_to_look_at_and_a_figure_is_there(
     fallback = opened.page.locator(f"[data-enn={kind}] .enn-fallback")
     assert fallback.is_visible()
     assert "needs JavaScript" in fallback.inner_text()
-    figure = {"live": "live-start", "turn": "forces-space", "trajectories": "dynamics-space"}.get(
-        kind, "fire-frames"
-    )
-    assert opened.page.locator(f"figure#fig-{figure} img").is_visible()
+    figure = {
+        "live": "live-start",
+        "turn": "forces-space",
+        "trajectories": "dynamics-space",
+        "descent": "fire-frames",
+        "liquid": "liquid-same",
+    }
+    assert opened.page.locator(f"figure#fig-{figure[kind]} img").is_visible()
 
 
 def test_on_the_first_page_the_ordinary_network_is_asked_again_for_every_turn(visit):
