@@ -273,7 +273,7 @@ def state(**other):
     count = len(positions)
     parts = {
         "positions": positions,
-        "masses": torch.full((count,), ARGON_MASS).double(),
+        "masses": torch.full((count,), ARGON_MASS, dtype=torch.float64),
         "cell": cell.T[None],
         "pbc": True,
         "atomic_numbers": torch.full((count,), 18),
