@@ -209,6 +209,11 @@ class EnergyForceField(_OfDescriptors):
         parts = vectors / s, (scalars - self.means.to(descriptors)) / t
         return self.network(*(part.to(self.network.dtype) for part in parts))[1][..., 0, 0]
 
+    def energies(self, descriptors: Tensor) -> Tensor:
+        """The terms of U, one an atom, eV: what `layer` gives, ``(..., 4, descriptors)`` -> ``(...)``."""
+        alone = self._scalars(descriptors.new_zeros(descriptors.shape[-2:]))
+        return self.energy_scale * (self._scalars(descriptors) - alone)
+
     def energy(self, positions: Tensor) -> Tensor:
         """The potential energy U, eV: positions ``(..., atoms, 3)`` in Å -> ``(...)``, their dtype.
 
@@ -216,10 +221,7 @@ class EnergyForceField(_OfDescriptors):
             ValueError: if the shape is wrong or a position is not finite.
         """
         with gradients_as_of(positions, self.cell):
-            descriptors = self._descriptors(positions)
-            alone = self._scalars(descriptors.new_zeros(descriptors.shape[-2:]))
-            energies = self.energy_scale * (self._scalars(descriptors) - alone)
-            return energies.to(positions.dtype).sum(dim=-1)
+            return self.energies(self._descriptors(positions)).to(positions.dtype).sum(dim=-1)
 
     def forces(self, positions: Tensor) -> Tensor:
         """The forces -dU/dr, eV/Å: positions ``(..., atoms, 3)`` in Å -> the same shape and dtype.
