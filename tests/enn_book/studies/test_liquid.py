@@ -149,7 +149,7 @@ def test_forces_that_throw_atoms_together_end_a_simulation_and_are_recorded(monk
 def test_the_cost_is_measured_of_every_program_on_the_same_atoms(tmp_path):
     record = STUDY.repeat(tmp_path, names=["cost.3"], repeats=1)["cost.3"]
     assert record["atoms"] == 108
-    assert set(record["seconds_of_forces"]) == {"analytic", "direct", "energy", "ase"}
+    assert set(record["seconds_of_forces"]) >= {"analytic", "direct", "energy", "ase"}
     assert min(record["seconds_of_forces"].values()) > 0
 
 
