@@ -148,9 +148,20 @@ def analytic(target: str, cell: Tensor | None) -> TruncatedLennardJones | Sum:
     return pairs if target == "lj" else Sum((pairs, AxilrodTeller(cell)))
 
 
+def about_centre(x: Tensor) -> Tensor:
+    """Positions or velocities ``(..., atoms, 3)`` less those of the centre, which direct forces may push."""
+    return x - x.mean(dim=-2, keepdim=True)
+
+
 def temperature(velocities: Tensor) -> Tensor:
-    """In K, of ``(..., atoms, 3)`` whose momentum is zero, so that three degrees of freedom are gone."""
-    return kinetic_energy(velocities) / (1.5 * (velocities.shape[-2] - 1) * BOLTZMANN)
+    """In K, of motion about the centre, 3 (atoms - 1) degrees of freedom: ``(..., atoms, 3)`` -> ``(...)``."""
+    return kinetic_energy(about_centre(velocities)) / (1.5 * (velocities.shape[-2] - 1) * BOLTZMANN)
+
+
+def temperature_of_centre(velocities: Tensor) -> Tensor:
+    """In K, at which the centre of all atoms would move so fast: ``(..., atoms, 3)`` -> ``(...)``."""
+    one = velocities.mean(dim=-2, keepdim=True)
+    return kinetic_energy(one) * velocities.shape[-2] / (1.5 * BOLTZMANN)
 
 
 def scaled_to(velocities: Tensor, kelvin: float | Tensor) -> Tensor:
@@ -314,8 +325,8 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
             break
         positions, velocities, given = path[-1], speeds[-1], given + put_in
         structure.append(found)
-        moved.append(mean_square_displacement(path, lags))
-        remembered.append(velocity_autocorrelation(speeds, lags))
+        moved.append(mean_square_displacement(about_centre(path), lags))
+        remembered.append(velocity_autocorrelation(about_centre(speeds), lags))
         for k in torch.linspace(0, len(path) - 1, 21).round().long()[1:].tolist():
             energies = [kinetic_energy(speeds[k]) + source.energy(path[k]) for source in sources]
             times.append((block * steps + k * RECORD) * config.dt / 1000)
@@ -331,6 +342,7 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
     measured = {
         "ended": ended,
         "ended_ps": times[-1],
+        "centre_K": temperature_of_centre(velocities).tolist(),
         "temperature": [x.item() for x in of_blocks(a_block)],
         "diffusion_of_blocks": [slope(lag[fitted], m[fitted]).item() / 6 * DIFFUSION_UNIT for m in moved],
         **dict(zip(("heating_K_per_ns", "own_drift_K_per_ns"), rates, strict=False)),
@@ -405,9 +417,10 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
 
     It records the ``force_rmsd`` of a component on snapshots of other liquids at 94.4 K, and ``truth_rms``,
     that of the forces themselves, eV/Å; the ``seconds_of_training``; why a simulation ``ended`` before its
-    end, and after how many ps; the ``temperature``, K, with its error; ``diffusion_of_blocks``; by replica
-    ``heating_K_per_ns``, the slope of the true energy in units of 3 k_B an atom; ``own_drift_K_per_ns``, that
-    of the energy which the model itself has; ``given_K_per_ns``, what a thermostat puts in.
+    end, and after how many ps; the `temperature_of_centre` at the end, ``centre_K``; the ``temperature``, K,
+    with its error; ``diffusion_of_blocks``, about the centre; by replica ``heating_K_per_ns``, the slope of
+    the true energy in units of 3 k_B an atom, and ``own_drift_K_per_ns``, that of the energy which the model
+    itself has; ``given_K_per_ns``, what a thermostat puts in.
     """
     if isinstance(config, CostConfig):
         return timed(config)

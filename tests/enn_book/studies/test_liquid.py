@@ -29,10 +29,11 @@ from enn_book.studies.liquid.study import (
     scaled_to,
     snapshots,
     temperature,
+    temperature_of_centre,
     untrained,
 )
-from enn_lib.argon import ARGON_MASS
-from enn_lib.dynamics import kinetic_energy, thermal_velocities
+from enn_lib.argon import ARGON_MASS, BOLTZMANN
+from enn_lib.dynamics import ACCELERATION, kinetic_energy, thermal_velocities
 
 
 def test_atoms_at_random_have_a_distribution_of_one():
@@ -85,6 +86,26 @@ def test_the_temperature_leaves_out_the_momentum():
     velocities = thermal_velocities(3, 32, temperature=50.0)
     torch.testing.assert_close(temperature(velocities), torch.full((3,), 50.0 * 32 / 31).double())
     torch.testing.assert_close(temperature(scaled_to(velocities, 80.0)), torch.full((3,), 80.0).double())
+
+
+def test_the_motion_of_the_centre_is_no_temperature_but_has_one_of_its_own():
+    velocities = thermal_velocities(2, 32, temperature=50.0)
+    moving = velocities + torch.tensor([0.003, 0.0, 0.004])
+    torch.testing.assert_close(temperature(moving), temperature(velocities))
+    wanted = torch.tensor(32 * ARGON_MASS * 0.005**2 / ACCELERATION / (3 * BOLTZMANN)).double()
+    torch.testing.assert_close(temperature_of_centre(moving), wanted.expand(2))
+
+
+def test_atoms_that_are_carried_along_do_not_diffuse():
+    class Wind:
+        def forces(self, positions):
+            return truth.forces(positions) + 1e-3
+
+    truth, *start = melted("lj", 2, 1, 0)
+    config = LiquidConfig("lj", "direct", 0, 0, 2, 1, 2.0)
+    still, blown = (measured_in_motion(f, truth, start, truth.cell, config) for f in (truth, Wind()))
+    assert blown["centre_K"][0] > 10 > still["centre_K"][0]
+    assert blown["diffusion_of_blocks"] == pytest.approx(still["diffusion_of_blocks"], rel=1e-6)
 
 
 def test_what_is_melted_has_the_temperature_and_is_no_crystal():
