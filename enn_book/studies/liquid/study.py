@@ -154,7 +154,7 @@ def about_centre(x: Tensor) -> Tensor:
 
 
 def temperature(velocities: Tensor) -> Tensor:
-    """In K, of motion about the centre, 3 (atoms - 1) degrees of freedom: ``(..., atoms, 3)`` -> ``(...)``."""
+    """In K, of motion about the centre, with 3 (atoms - 1) degrees: ``(..., atoms, 3)`` -> ``(...)``."""
     return kinetic_energy(about_centre(velocities)) / (1.5 * (velocities.shape[-2] - 1) * BOLTZMANN)
 
 
