@@ -444,7 +444,7 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
 
 
 def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | CostConfig]:
-    """The first seed, heating, a thermostat, the other seeds, drift, transfer and cost, in this order."""
+    """The first seed, heating, a thermostat, the other seeds, drift and cost, in this order."""
     ps = 200.0 if length is None else length
     models = {"analytic": 0, **{model: STEPS[model] for model in ("direct", "energy")}}
 
@@ -465,8 +465,6 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
         wanted |= large("lj", seed)
     for model in ("analytic", "energy"):
         wanted[f"drift.{model}"] = LiquidConfig("lj", model, 0, models[model], 3, 1, ps / 2, 2.0)
-    for model in ("analytic", "direct"):
-        wanted[f"12.{model}"] = LiquidConfig("lj", model, 0, models[model], 12, 1, ps / 10)
     return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
 
 
