@@ -463,8 +463,7 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
     wanted["four.energy"] = LiquidConfig("lj", "four", 0, STEPS["four"], 3, 4, ps / 10)
     for seed in SEEDS[1:]:
         wanted |= large("lj", seed)
-    for model in ("analytic", "energy"):
-        wanted[f"drift.{model}"] = LiquidConfig("lj", model, 0, models[model], 3, 1, ps / 2, 2.0)
+    wanted["drift.energy"] = LiquidConfig("lj", "energy", 0, STEPS["energy"], 3, 1, ps / 2, 2.0)
     return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
 
 
