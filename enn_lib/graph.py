@@ -20,7 +20,7 @@ from enn_lib.layers import check_dtype
 
 Cutoff = Callable[[Tensor, float], Tensor]
 
-PAIRS_AT_A_TIME = 1024
+PAIRS_AT_A_TIME = 4096
 """So many pairs are summed in one go; with larger tensors most of the time goes into their allocation."""
 
 
@@ -306,7 +306,7 @@ class _GraphLayer(nn.Module):
         weights = weights.expand(*pairs.shape, -1).flatten(0, -2)
         signs = self._rows(-pairs.vectors.new_ones(3)).unsqueeze(-1)  # of what i means to j
         shape = (len(weights), len(signs), len(self.weight) * weights.shape[-1])
-        at_i, at_j = pairs.vectors.new_zeros(2, *shape)
+        at_i, at_j = (pairs.vectors.new_zeros(shape) for _ in range(2))
         parts = (part.split(PAIRS_AT_A_TIME) for part in (pairs.i, pairs.j, pairs.vectors))
         for i, j, u in zip(*parts, strict=True):
             units, distance = _directions(u)
@@ -315,8 +315,8 @@ class _GraphLayer(nn.Module):
                 from_i, from_j = (
                     (terms.unsqueeze(-1) * weights[k][:, None, None]).flatten(-2) for k in (i, j)
                 )
-            at_i = at_i.index_add(0, i, from_j)
-            at_j = at_j.index_add(0, j, from_i)
+            at_i.index_add_(0, i, from_j)  # in place, or the time would grow like the square of the atoms
+            at_j.index_add_(0, j, from_i)
         return (at_i + signs * at_j).unflatten(0, pairs.shape)
 
 

@@ -126,7 +126,7 @@ class CostConfig:
     """
 
     cells: int
-    repeats: int = 5
+    repeats: int = 3
 
 
 def crystal(cells: int) -> tuple[Tensor, Tensor]:
