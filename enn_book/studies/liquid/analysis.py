@@ -11,7 +11,7 @@ from torch import Tensor
 from enn_lib.graph import neighbours
 
 DIFFUSION_UNIT = 1e4
-"""10^-5 cm^2/s in one Å^2/fs: 1 Å^2/fs = 0.1 cm^2/s."""
+"""So many times 10^-5 cm^2/s are one Å^2/fs, which is 0.1 cm^2/s."""
 
 
 def radial_distribution(positions: Tensor, cell: Tensor, edges: Tensor) -> Tensor:

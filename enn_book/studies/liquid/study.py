@@ -42,7 +42,7 @@ DENSITY = 1.374
 """Rahman's, g/cm^3."""
 
 CELLS = 6
-"""Cubic cells of the crystal from which the liquid is melted along each side: 864 atoms, as Rahman's."""
+"""Cubic cells along each side of the crystal from which the liquid is melted; 864 atoms, as Rahman's."""
 
 SEEDS = (0, 1, 2)
 
