@@ -10,7 +10,7 @@ import time
 import torch
 from torch import Tensor
 
-from enn_book.lectures.liquid import TruncatedLennardJones
+from enn_book.lectures.liquid import TEMPERATURE, TruncatedLennardJones, crystal
 from enn_lib.argon import ARGON_MASS
 from enn_lib.dynamics import thermal_velocities
 from enn_lib.force_field import EnergyForceField, ForceField, GraphForceField
@@ -240,12 +240,9 @@ def lennard_jones_seconds(atoms: int, steps: int = 100) -> float:
     cells = round((atoms / 4) ** (1 / 3))
     if 4 * cells**3 != atoms or cells < 1:
         raise ValueError(f"atoms: got {atoms}, wanted four times the cube of a number")
-    side = (4 * ARGON_MASS * 1.66053906660 / 1.374) ** (1 / 3)  # Å, of four atoms at 1.374 g/cm^3
-    corners = torch.tensor([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]).double()
-    grid = torch.cartesian_prod(*[torch.arange(cells)] * 3)
-    positions = side * (grid.unsqueeze(1) + corners).flatten(0, 1)
-    velocities = thermal_velocities(1, atoms, temperature=2 * 94.4)[0]
-    lmp = lammps_of(positions, velocities, cells * side * torch.eye(3).double(), dt=10.0)
+    positions, cell = crystal(cells)
+    velocities = thermal_velocities(1, atoms, temperature=2 * TEMPERATURE)[0]
+    lmp = lammps_of(positions, velocities, cell, dt=10.0)
     use_lennard_jones(lmp, TruncatedLennardJones())
     lmp.command(f"run {steps} post no")
     began = time.perf_counter()

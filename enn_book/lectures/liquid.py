@@ -7,11 +7,25 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
+from ase.build import bulk
 from torch import Tensor
 
-from enn_lib.argon import ARGON, check_positions
+from enn_lib.argon import ARGON, ARGON_MASS, check_positions
 from enn_lib.force_field import gradients_as_of
 from enn_lib.graph import Neighbours, check_cell, neighbours
+
+TEMPERATURE = 94.4
+"""Rahman's, K."""
+
+DENSITY = 1.374
+"""Rahman's, g/cm^3."""
+
+
+def crystal(cells: int) -> tuple[Tensor, Tensor]:
+    """Positions ``(atoms, 3)`` and cell ``(3, 3)``, Å, of a crystal as dense as Rahman's liquid."""
+    per_cell = 4 * ARGON_MASS * 1.66053906660 / DENSITY
+    atoms = bulk("Ar", "fcc", a=per_cell ** (1 / 3), cubic=True) * ((cells,) * 3)
+    return torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
 
 
 @dataclass(frozen=True, eq=False)

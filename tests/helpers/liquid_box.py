@@ -4,7 +4,8 @@ import torch
 from examples import generator, normal, stirred
 from torch import Tensor
 
-from enn_book.studies.liquid.study import RADIAL, crystal, untrained
+from enn_book.lectures.liquid import crystal
+from enn_book.studies.liquid.study import RADIAL, untrained
 from enn_lib.dynamics import thermal_velocities
 from enn_lib.force_field import GraphForceField
 from enn_lib.graph import CombinedGraphLayer

@@ -27,7 +27,7 @@ def radial_distribution(positions: Tensor, cell: Tensor, edges: Tensor) -> Tenso
     Returns:
         g in each bin, ``(bins,)``.
     """
-    flat = positions.flatten(0, -3) if positions.ndim > 3 else positions.reshape(-1, *positions.shape[-2:])
+    flat = positions.reshape(-1, *positions.shape[-2:])
     bins, longest = len(edges) - 1, edges[-1].item()
     counts = torch.zeros(bins, dtype=torch.float64)
     for part in flat.split(8):

@@ -4,17 +4,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import torch
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.calculator import all_changes
 from ase.calculators.lj import LennardJones as AseLennardJones
 from torch import Tensor
 
 from enn_book.lectures.engines import lennard_jones_seconds
-from enn_book.lectures.liquid import AxilrodTeller, Sum, TruncatedLennardJones
+from enn_book.lectures.liquid import TEMPERATURE, AxilrodTeller, Sum, TruncatedLennardJones, crystal
 from enn_book.models.liquid import EnergyBesidePairs, ForcesBesidePairs, fit_beside_pairs
 from enn_book.studies.liquid.analysis import (
     DIFFUSION_UNIT,
@@ -27,19 +27,13 @@ from enn_book.studies.liquid.analysis import (
 from enn_book.studies.study import Outcome, Record, Records, Study
 from enn_book.style import Table, table
 from enn_lib.activations import VectorSoftsign
-from enn_lib.argon import ARGON_MASS, BOLTZMANN, sample_positions
+from enn_lib.argon import BOLTZMANN, sample_positions
 from enn_lib.dynamics import kinetic_energy, simulate, thermal_velocities
 from enn_lib.force_field import EnergyForceField, ForceField, GraphForceField
 from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 from enn_lib.network import ENN
 from enn_lib.settings import Config, build_optimiser
 from enn_lib.training import fit_graph_force_field
-
-TEMPERATURE = 94.4
-"""Rahman's, K."""
-
-DENSITY = 1.374
-"""Rahman's, g/cm^3."""
 
 CELLS = 6
 """Cubic cells along each side of the crystal from which the liquid is melted; 864 atoms, as Rahman's."""
@@ -63,7 +57,7 @@ NETWORKS = {
 """The networks by model; "four" has seen four atoms in free space only, "vectors" is Eq. 34 without pairs."""
 
 STEPS = {"energy": 3000, "four": 3000, "direct": 1500, "vectors": 1500}
-"""Of the optimiser, SOAP; about one minute for an energy, ten seconds otherwise."""
+"""Of the optimiser, SOAP."""
 
 RATES = {"energy": 0.02, "four": 0.02, "direct": 0.01, "vectors": 0.01}
 
@@ -71,7 +65,7 @@ BATCHES = {"energy": 2, "four": 40, "direct": 500, "vectors": 500}
 """Configurations of an energy, atoms otherwise."""
 
 SHORTER = (50, 100, 200, 400, 800)
-"""Trainings of "vectors" that are cut short, of which errors and heating are compared."""
+"""Steps of further trainings of "vectors", of which errors and heating are compared."""
 
 MELTING = 20.0
 """How long, ps."""
@@ -127,13 +121,6 @@ class CostConfig:
 
     cells: int
     repeats: int = 3
-
-
-def crystal(cells: int) -> tuple[Tensor, Tensor]:
-    """Positions ``(atoms, 3)`` and cell ``(3, 3)``, Å, of a crystal as dense as Rahman's liquid."""
-    per_cell = 4 * ARGON_MASS * 1.66053906660 / DENSITY
-    atoms = bulk("Ar", "fcc", a=per_cell ** (1 / 3), cubic=True) * ((cells,) * 3)
-    return torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
 
 
 def analytic(target: str, cell: Tensor | None) -> TruncatedLennardJones | Sum:
@@ -205,6 +192,11 @@ def snapshots(target: str, seed: int, count: int = 40) -> tuple[Tensor, Tensor, 
     return positions, field.forces(positions), crystal(3)[1]
 
 
+def cold(of_snapshots: Tensor) -> Tensor:
+    """The half that is at 94.4 K of what `snapshots` returns, or of what is computed from it."""
+    return of_snapshots.unflatten(0, (-1, 4))[:, :2].flatten(0, 1)
+
+
 def four_atoms(target: str, seed: int, count: int = 4000) -> tuple[Tensor, Tensor, None]:
     """Configurations of the paper's kind, four atoms in free space, with the target's forces."""
     positions = sample_positions(count, seed=seed)
@@ -248,10 +240,11 @@ def trained(config: LiquidConfig) -> GraphForceField | EnergyForceField:
 
 def weights_of(field: GraphForceField | EnergyForceField) -> dict[str, Tensor]:
     """What `load_model` needs, beside the configuration."""
+    tensor = partial(torch.tensor, dtype=torch.float64)  # else a scale would be rounded
     if isinstance(field, EnergyForceField):
-        others = {"means": field.means, "scales": field.scales, "scale": torch.tensor(field.energy_scale)}
+        others = {"means": field.means, "scales": field.scales, "scale": tensor(field.energy_scale)}
     else:
-        others = {"scales": field.descriptor_scales, "scale": torch.tensor(field.force_scale)}
+        others = {"scales": field.descriptor_scales, "scale": tensor(field.force_scale)}
     network = {f"network.{name}": weight.float() for name, weight in field.network.state_dict().items()}
     return network | {name: value.double() for name, value in others.items()}
 
@@ -432,7 +425,7 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
         model = trained(config)
         measured["seconds_of_training"] = round(time.process_time() - began, 1)
         positions, forces, small = snapshots(config.target, 2000 + config.seed, 10)
-        positions, forces = (x.unflatten(0, (-1, 4))[:, :2].flatten(0, 1) for x in (positions, forces))
+        positions, forces = cold(positions), cold(forces)
         error = model.in_cell(small).forces(positions) - forces
         measured["force_rmsd"] = error.square().mean().sqrt().item()
         measured["truth_rms"] = forces.square().mean().sqrt().item()
@@ -446,11 +439,11 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
 def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | CostConfig]:
     """The first seed, heating, a thermostat, the other seeds, drift and cost, in this order."""
     ps = 200.0 if length is None else length
-    models = {"analytic": 0, **{model: STEPS[model] for model in ("direct", "energy")}}
+    models = {"analytic": 0, "direct": STEPS["direct"], "energy": STEPS["energy"]}
 
-    def large(target: str, seed: int, **options) -> dict[str, LiquidConfig]:
+    def large(target: str, seed: int) -> dict[str, LiquidConfig]:
         return {
-            f"{target}.{model}.{seed}": LiquidConfig(target, model, seed, steps, picoseconds=ps, **options)
+            f"{target}.{model}.{seed}": LiquidConfig(target, model, seed, steps, picoseconds=ps)
             for model, steps in models.items()
         }
 

@@ -7,7 +7,7 @@ import torch
 from ase.build import bulk
 from examples import normal
 
-from enn_book.lectures.liquid import Sum, TruncatedLennardJones
+from enn_book.lectures.liquid import DENSITY, Sum, TruncatedLennardJones, crystal
 from enn_book.studies.liquid.analysis import (
     mean_square_displacement,
     of_blocks,
@@ -16,12 +16,10 @@ from enn_book.studies.liquid.analysis import (
     velocity_autocorrelation,
 )
 from enn_book.studies.liquid.study import (
-    DENSITY,
     NETWORKS,
     STUDY,
     LiquidConfig,
     analytic,
-    crystal,
     load_model,
     measured_in_motion,
     melted,
@@ -152,8 +150,8 @@ def test_a_model_is_trained_simulated_and_read_back(model, tmp_path, monkeypatch
         assert all(record.table(kind).values())
     positions, forces, cell = snapshots("lj", 2000, 10)
     error = load_model(record, cell).forces(positions) - forces
-    cold = error.unflatten(0, (-1, 4))[:, :2].square().mean().sqrt().item()
-    assert cold == pytest.approx(record["force_rmsd"], rel=1e-4)
+    at_94_kelvin = error.unflatten(0, (-1, 4))[:, :2].square().mean().sqrt().item()
+    assert at_94_kelvin == pytest.approx(record["force_rmsd"], rel=1e-4)
 
 
 def test_forces_that_throw_atoms_together_end_a_simulation_and_are_recorded(monkeypatch):
