@@ -11,6 +11,7 @@ from ase.calculators.fd import calculate_numerical_forces
 from ase.md.verlet import VelocityVerlet
 from ase.neighborlist import neighbor_list
 from examples import biased_network, generator, normal, with_biases
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from enn_lib.activations import VectorSoftsign
 from enn_lib.calculator import ENNCalculator
@@ -142,6 +143,30 @@ def test_without_the_package_that_finds_neighbours_the_error_says_how_to_install
     direct_field().forces(slanted()[0])  # few atoms in free space do without
     with pytest.raises(ImportError, match=r"pip install 'enn-lib\[liquid\]'"):
         direct_field(slanted()[1]).forces(slanted()[0])
+
+
+class Allocated(TorchDispatchMode):
+    """Counts the numbers in all new tensors."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and not function.overloadpacket.__name__.endswith("_"):
+            self.count += result.numel()
+        return result
+
+
+def test_what_is_allocated_for_sums_over_pairs_grows_with_the_atoms_and_no_faster(monkeypatch):
+    monkeypatch.setattr("enn_lib.graph.PAIRS_AT_A_TIME", 64)
+    layer, counts = VectorGraphLayer(radial(), dtype=torch.float64), []
+    for cells in (2, 4):
+        positions, cell = crystal(cells)
+        near = neighbours(positions, CUTOFF, cell)
+        with Allocated() as allocated:
+            layer(near)
+        counts.append(allocated.count / len(positions))
+    assert counts[1] < 1.1 * counts[0]
 
 
 # Force fields
