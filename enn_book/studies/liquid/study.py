@@ -15,7 +15,7 @@ from torch import Tensor
 
 from enn_book.lectures.engines import lennard_jones_seconds
 from enn_book.lectures.liquid import TEMPERATURE, AxilrodTeller, Sum, TruncatedLennardJones, crystal
-from enn_book.models.liquid import EnergyBesidePairs, ForcesBesidePairs, fit_beside_pairs
+from enn_book.models.liquid import EnergyBesidePairs, ForcesBesidePairs, fit_beside_pairs, fit_pair_energy
 from enn_book.studies.liquid.analysis import (
     DIFFUSION_UNIT,
     mean_square_displacement,
@@ -38,7 +38,7 @@ from enn_lib.training import fit_graph_force_field
 CELLS = 6
 """Cubic cells along each side of the crystal from which the liquid is melted; 864 atoms, as Rahman's."""
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 RADIAL = GaussianRadial.geometric(20, 2.8, 8.0)
 """The functions of the distance in all descriptors, centres from 2.8 Å, a cutoff of 8 Å."""
@@ -79,6 +79,9 @@ COUPLING = 1000.0
 BLOCKS = 10
 """Into which a simulation is cut for errors."""
 
+LARGE = 12
+"""Cubic cells along each side of the largest liquid that is simulated, of 6,912 atoms."""
+
 RECORD = 5
 """Steps between two records of a simulation."""
 
@@ -89,12 +92,13 @@ class LiquidConfig:
 
     Attributes:
         target: the analytic forces: "lj" for Lennard-Jones, "at" for these and Axilrod and Teller's.
-        model: "analytic", or one of `NETWORKS`.
+        model: "analytic"; "pairs", which are found by least squares; or one of `NETWORKS`.
         seed: of the training data, the weights, and the start.
         steps: of the training; 0 if there is none.
         cells: cubic cells of the crystal along a side; 4 atoms each.
         replicas: liquids that are simulated side by side.
-        picoseconds: of the simulation.
+        picoseconds: of the simulation; with 0, the model is only trained.
+        blocks: into which the simulation is cut for errors.
         dt: fs.
         thermostat: whether velocities are scaled towards the temperature all the time, as Berendsen's does.
     """
@@ -106,6 +110,7 @@ class LiquidConfig:
     cells: int = CELLS
     replicas: int = 1
     picoseconds: float = 200.0
+    blocks: int = BLOCKS
     dt: float = DT
     thermostat: bool = False
 
@@ -220,6 +225,9 @@ def trained(config: LiquidConfig) -> GraphForceField | EnergyForceField:
     """The force field of a configuration, in float64, in the cell of its training data."""
     is_of_four = config.model == "four"
     positions, forces, cell = (four_atoms if is_of_four else snapshots)(config.target, 1000 + config.seed)
+    if config.model == "pairs":
+        layer = CombinedGraphLayer(RADIAL, dtype=torch.float64)
+        return fit_pair_energy(layer, positions, forces, cell=cell)
     network = untrained(config.model, config.seed)
     settings = Config(optimiser="soap", learning_rate=RATES[config.model])
     training = {
@@ -304,12 +312,12 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
         before the end of the second block.
     """
     positions, velocities = start
-    atoms, steps = positions.shape[-2], round(1000 * config.picoseconds / BLOCKS / config.dt)
+    atoms, steps = positions.shape[-2], round(1000 * config.picoseconds / config.blocks / config.dt)
     lags = steps // RECORD // 2 + 1
     edges = torch.linspace(0, min(12.0, 0.5 * cell[0, 0].item()), 201, dtype=torch.float64)
     structure, moved, remembered, times, rows, given, ended = [], [], [], [], [], 0.0, None
     sources = [truth, field] if isinstance(field, EnergyForceField) else [truth]
-    for block in range(BLOCKS):
+    for block in range(config.blocks):
         try:
             path, speeds, put_in = piece(field, positions, velocities, steps, config)
             found = radial_distribution(path[1::20], cell, edges)
@@ -429,7 +437,9 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
         error = model.in_cell(small).forces(positions) - forces
         measured["force_rmsd"] = error.square().mean().sqrt().item()
         measured["truth_rms"] = forces.square().mean().sqrt().item()
-        field, weights = model.in_cell(cell), weights_of(model)
+        if not config.picoseconds:
+            return Outcome(measured)
+        field, weights = model.in_cell(cell), None if config.model == "pairs" else weights_of(model)
     _, *start = melted(config.target, config.cells, config.replicas, config.seed)
     found = measured_in_motion(field, truth, start, cell, config)
     tables = found.pop("tables", {})
@@ -437,7 +447,7 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
 
 
 def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | CostConfig]:
-    """The first seed, heating, a thermostat, the other seeds, drift and cost, in this order."""
+    """The first seed, heating, a thermostat, other seeds, sizes, drift and cost, in this order."""
     ps = 200.0 if length is None else length
     models = {"analytic": 0, "direct": STEPS["direct"], "energy": STEPS["energy"]}
 
@@ -446,6 +456,9 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
             f"{target}.{model}.{seed}": LiquidConfig(target, model, seed, steps, picoseconds=ps)
             for model, steps in models.items()
         }
+
+    def larger(model: str) -> LiquidConfig:
+        return LiquidConfig("lj", model, 0, models[model], LARGE, picoseconds=ps / 5, blocks=5)
 
     small = {"cells": 3, "replicas": 4, "picoseconds": ps / 2}
     wanted: dict[str, LiquidConfig | CostConfig] = large("lj", 0) | large("at", 0)
@@ -456,6 +469,12 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
     wanted["four.energy"] = LiquidConfig("lj", "four", 0, STEPS["four"], 3, 4, ps / 10)
     for seed in SEEDS[1:]:
         wanted |= large("lj", seed)
+    wanted |= {f"{LARGE}.{model}": larger(model) for model in models}
+    wanted["at.pairs"] = LiquidConfig("at", "pairs", picoseconds=ps)
+    for seed in SEEDS[:3]:  # as many steps for both, on forces of three atoms
+        for model in ("direct", "energy"):
+            name = f"triples.{model}.{seed}"
+            wanted[name] = LiquidConfig("at", model, seed, STEPS["energy"], picoseconds=0.0)
     wanted["drift.energy"] = LiquidConfig("lj", "energy", 0, STEPS["energy"], 3, 1, ps / 2, 2.0)
     return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
 
