@@ -4,6 +4,8 @@ Units: Å for lengths, eV for energies, eV/Å for forces.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -147,3 +149,12 @@ def fit_beside_pairs(
     direct, _ = fit_graph_force_field(layer, network, positions, missed, cell=cell, **options)  # type: ignore[arg-type]
     network.readout.copy_(per_pair * unit.unsqueeze(-1) / direct.force_scale)
     return direct
+
+
+def without_network(field: GraphForceField | EnergyForceField) -> GraphForceField | EnergyForceField:
+    """A copy of what `fit_beside_pairs` returns that has nothing but its forces of pairs."""
+    alone = replace(field, network=deepcopy(field.network))
+    with torch.no_grad():
+        alone.network.layers[-1].stacked.zero_()
+        alone.network.layers[-1].scalar_bias.zero_()
+    return alone

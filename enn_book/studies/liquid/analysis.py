@@ -4,6 +4,7 @@ Units: Å for lengths, fs for times, Å/fs for velocities; diffusion in 10^-5 cm
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -88,3 +89,8 @@ def slope(times: Tensor, values: Tensor) -> Tensor:
 def of_blocks(values: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of ``(blocks, ...)``, and its standard error if blocks are independent."""
     return values.mean(dim=0), values.std(dim=0) / math.sqrt(len(values))
+
+
+def pooled(means: Sequence[Tensor], errors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean over starts, and its standard error from those of each start."""
+    return torch.stack([*means]).mean(dim=0), torch.stack([*errors]).square().sum(dim=0).sqrt() / len(errors)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ from enn_book.studies.liquid.analysis import (
     DIFFUSION_UNIT,
     mean_square_displacement,
     of_blocks,
+    pooled,
     radial_distribution,
     slope,
     velocity_autocorrelation,
@@ -477,6 +478,22 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
             wanted[name] = LiquidConfig("at", model, seed, STEPS["energy"], picoseconds=0.0)
     wanted["drift.energy"] = LiquidConfig("lj", "energy", 0, STEPS["energy"], 3, 1, ps / 2, 2.0)
     return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
+
+
+def of_seeds(records: Records, target: str, model: str) -> list[Record]:
+    """The long simulations of a model, one a start."""
+    return [records[name] for seed in SEEDS if (name := f"{target}.{model}.{seed}") in records]
+
+
+def columns(record: Record, kind: str = "") -> dict[str, Tensor]:
+    """A table of a record by column, float64."""
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in record.table(kind).items()}
+
+
+def diffusion_of(records: Sequence[Record]) -> tuple[Tensor, Tensor]:
+    """The mean diffusion of simulations, 10^-5 cm^2/s, and its standard error from their blocks."""
+    blocks = (torch.tensor(record["diffusion_of_blocks"], dtype=torch.float64) for record in records)
+    return pooled(*zip(*map(of_blocks, blocks), strict=True))
 
 
 def summary(records: Records) -> Table:

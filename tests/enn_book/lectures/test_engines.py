@@ -5,6 +5,7 @@ LAMMPS runs in processes of its own, so that none of the tests starts MPI.
 
 import json
 import math
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from enn_book.lectures import engines
 from enn_book.lectures.engines import lammps_of, lennard_jones_seconds, torch_sim_model
 from enn_book.lectures.liquid import TruncatedLennardJones
 from enn_lib.activations import VectorSoftsign
-from enn_lib.argon import ARGON, ARGON_MASS
+from enn_lib.argon import ARGON, ARGON_MASS, BOLTZMANN
 from enn_lib.dynamics import ACCELERATION, simulate, thermal_velocities
 from enn_lib.force_field import EnergyForceField, GraphForceField
 from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
@@ -316,6 +317,30 @@ def test_the_integrator_of_torch_sim_asks_for_nothing_else(kind):
     there = move(start(state()))
     has_energy = bool(there.energy.isfinite().all())
     assert has_energy == (kind == "energy"), "an energy that is not there is NaN"
+
+
+def snippet(name):
+    """The code of the page that uses a program."""
+    page = (Path(engines.__file__).parents[2] / "book" / "engines.md").read_text(encoding="utf-8")
+    return next(code for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if name in code)
+
+
+@needs_torch_sim
+def test_the_page_s_code_for_torch_sim_melts_two_crystals():
+    names = {}
+    exec(snippet("torch_sim"), names)
+    end, atoms = names["state"], 2 * 108
+    assert end.positions.shape == (atoms, 3)
+    kelvin = (end.momenta.square() / end.masses.unsqueeze(-1)).sum().item() / (3 * atoms * BOLTZMANN)
+    assert 80 < kelvin < 140, "half of the heat has gone into disorder"
+
+
+@needs_lammps
+@one_or_two
+def test_the_page_s_code_for_lammps_moves_all_atoms(processes):
+    said = "if lmp.get_mpi_comm().rank == 0: print(len(x), max(x) > 34.7)"
+    done = run(processes, script=snippet("drive_lammps") + said)
+    assert done.stdout == f"{3 * 864} True\n", done.stderr
 
 
 @needs_torch_sim

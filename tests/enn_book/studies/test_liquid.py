@@ -11,6 +11,7 @@ from enn_book.lectures.liquid import DENSITY, Sum, TruncatedLennardJones, crysta
 from enn_book.studies.liquid.analysis import (
     mean_square_displacement,
     of_blocks,
+    pooled,
     radial_distribution,
     slope,
     velocity_autocorrelation,
@@ -71,6 +72,11 @@ def test_the_slope_is_that_of_the_line():
 def test_the_error_of_blocks_is_that_of_their_mean():
     mean, error = of_blocks(torch.tensor([1.0, 2.0, 3.0]))
     assert (mean.item(), error.item()) == (2.0, pytest.approx(1 / math.sqrt(3)))
+
+
+def test_starts_are_pooled_as_independent_measurements():
+    mean, error = pooled([torch.tensor(1.0), torch.tensor(3.0)], [torch.tensor(0.3), torch.tensor(0.4)])
+    assert (mean.item(), error.item()) == (2.0, pytest.approx(0.25))
 
 
 def test_the_crystal_is_as_dense_as_rahman_s_liquid():
@@ -152,6 +158,19 @@ def test_a_model_is_trained_simulated_and_read_back(model, tmp_path, monkeypatch
     error = load_model(record, cell).forces(positions) - forces
     at_94_kelvin = error.unflatten(0, (-1, 4))[:, :2].square().mean().sqrt().item()
     assert at_94_kelvin == pytest.approx(record["force_rmsd"], rel=1e-4)
+
+
+def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("enn_book.studies.liquid.study.MELTING", 0.5)
+    record = STUDY.repeat(tmp_path, names=["at.pairs"], picoseconds=0.0)["at.pairs"]
+    assert 0.01 * record["truth_rms"] < record["force_rmsd"] < 0.1 * record["truth_rms"]
+    assert "temperature" not in record.values
+
+
+def test_a_simulation_is_cut_into_blocks():
+    truth, *start = melted("lj", 2, 1, 0)
+    config = LiquidConfig("lj", "analytic", 0, 0, 2, 1, 2.0, blocks=4)
+    assert len(measured_in_motion(truth, truth, start, truth.cell, config)["diffusion_of_blocks"]) == 4
 
 
 def test_forces_that_throw_atoms_together_end_a_simulation_and_are_recorded(monkeypatch):
