@@ -8,6 +8,7 @@ from ase.build import bulk
 from examples import normal
 
 from enn_book.lectures.liquid import DENSITY, Sum, TruncatedLennardJones, crystal
+from enn_book.studies.liquid import study
 from enn_book.studies.liquid.analysis import (
     mean_square_displacement,
     of_blocks,
@@ -21,6 +22,7 @@ from enn_book.studies.liquid.study import (
     STUDY,
     LiquidConfig,
     analytic,
+    four_atoms,
     load_model,
     measured_in_motion,
     melted,
@@ -145,25 +147,31 @@ def test_a_thermostat_says_what_it_has_given():
     torch.testing.assert_close(share, torch.full((2,), 0.95).double())
 
 
+@pytest.fixture
+def brief(monkeypatch):
+    """Hardly anything melts, and few snapshots are taken."""
+    monkeypatch.setattr(study, "MELTING", 0.5)
+    monkeypatch.setattr(study, "snapshots", lambda target, seed, count=0: snapshots(target, seed, 2))
+    monkeypatch.setattr(study, "four_atoms", lambda target, seed: four_atoms(target, seed, 40))
+
+
 @pytest.mark.parametrize("model", NETWORKS)
-def test_a_model_is_trained_simulated_and_read_back(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("enn_book.studies.liquid.study.MELTING", 0.5)
+def test_a_model_is_trained_simulated_and_read_back(model, tmp_path, brief):
     name = {"vectors": "vectors.50.0", "four": "four.energy"}.get(model, f"lj.{model}.0")
     options = {"steps": 2, "picoseconds": 2.0, "cells": 3, "replicas": 1, "dt": 10.0}
     record = STUDY.repeat(tmp_path, names=[name], **options)[name]
     assert record["ended"] is None
     for kind in ("", "structure", "motion"):
         assert all(record.table(kind).values())
-    positions, forces, cell = snapshots("lj", 2000, 10)
+    positions, forces, cell = snapshots("lj", 2000, 2)
     error = load_model(record, cell).forces(positions) - forces
     at_94_kelvin = error.unflatten(0, (-1, 4))[:, :2].square().mean().sqrt().item()
     assert at_94_kelvin == pytest.approx(record["force_rmsd"], rel=1e-4)
 
 
-def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("enn_book.studies.liquid.study.MELTING", 0.5)
+def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so(tmp_path, brief):
     record = STUDY.repeat(tmp_path, names=["at.pairs"], picoseconds=0.0)["at.pairs"]
-    assert 0.01 * record["truth_rms"] < record["force_rmsd"] < 0.1 * record["truth_rms"]
+    assert 1.5e-4 < record["force_rmsd"] < 0.02 * record["truth_rms"], "of pairs alone they miss 5e-5"
     assert "temperature" not in record.values
 
 
