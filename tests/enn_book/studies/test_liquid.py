@@ -122,7 +122,8 @@ def test_what_is_melted_has_the_temperature_and_is_no_crystal():
     assert (moved - moved.mean(dim=0)).norm(dim=-1).mean() > 1
 
 
-def test_snapshots_come_with_the_forces_of_their_target():
+def test_snapshots_come_with_the_forces_of_their_target(monkeypatch):
+    monkeypatch.setattr(study, "MELTING", 0.5)
     positions, forces, cell = snapshots("lj", 3, 1)
     assert positions.shape == (4, 108, 3)
     torch.testing.assert_close(forces, analytic("lj", cell).forces(positions))
@@ -178,7 +179,8 @@ def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so
 def test_a_simulation_is_cut_into_blocks():
     truth, *start = melted("lj", 2, 1, 0)
     config = LiquidConfig("lj", "analytic", 0, 0, 2, 1, 2.0, blocks=4)
-    assert len(measured_in_motion(truth, truth, start, truth.cell, config)["diffusion_of_blocks"]) == 4
+    found = measured_in_motion(truth, truth, start, truth.cell, config)
+    assert (len(found["diffusion_of_blocks"]), found["ended_ps"]) == (4, 2.0)
 
 
 def test_forces_that_throw_atoms_together_end_a_simulation_and_are_recorded(monkeypatch):
