@@ -33,8 +33,9 @@ from enn_lib.dynamics import kinetic_energy, simulate, thermal_velocities
 from enn_lib.force_field import EnergyForceField, ForceField, GraphForceField
 from enn_lib.graph import CombinedGraphLayer, GaussianRadial, VectorGraphLayer
 from enn_lib.network import ENN
+from enn_lib.scalar_features import ScalarFeatureENN
 from enn_lib.settings import Config, build_optimiser
-from enn_lib.training import fit_graph_force_field
+from enn_lib.training import fit_energy_force_field, fit_graph_force_field
 
 CELLS = 6
 """Cubic cells along each side of the crystal from which the liquid is melted; 864 atoms, as Rahman's."""
@@ -54,15 +55,19 @@ NETWORKS = {
     "four": EnergyBesidePairs,
     "direct": ForcesBesidePairs,
     "vectors": ENN,
+    "scalars": ScalarFeatureENN,
 }
-"""The networks by model; "four" has seen four atoms in free space only, "vectors" is Eq. 34 without pairs."""
+"""The networks by model; "four" has seen four atoms in free space only.
+
+Two have no shortcut: "vectors" is Eq. 34 alone, "scalars" an energy.
+"""
 
 STEPS = {"energy": 3000, "four": 3000, "direct": 1500, "vectors": 1500}
 """Of the optimiser, SOAP."""
 
-RATES = {"energy": 0.02, "four": 0.02, "direct": 0.01, "vectors": 0.01}
+RATES = {"energy": 0.02, "scalars": 0.02, "four": 0.02, "direct": 0.01, "vectors": 0.01}
 
-BATCHES = {"energy": 2, "four": 40, "direct": 500, "vectors": 500}
+BATCHES = {"energy": 2, "scalars": 2, "four": 40, "direct": 500, "vectors": 500}
 """Configurations of an energy, atoms otherwise."""
 
 SHORTER = (50, 100, 200, 400, 800)
@@ -74,11 +79,17 @@ MELTING = 20.0
 HOT = 200
 """The one of which a thermostat hides the heating."""
 
+ROUGH = 400
+"""Steps of an energy's training that leave it an error of some meV/Å, to see that it does not heat."""
+
 KEPT = ("lj.direct.0", "at.direct.0", "at.energy.0", "four.energy", f"vectors.{HOT}.0")
 """Records whose weights the pages use."""
 
 COUPLING = 1000.0
 """Of the thermostat, fs."""
+
+SETTLING = 10.0
+"""How long a thermostat may take before what it gives is measured, ps."""
 
 BLOCKS = 10
 """Into which a simulation is cut for errors."""
@@ -245,6 +256,9 @@ def trained(config: LiquidConfig) -> GraphForceField | EnergyForceField:
     if config.model == "vectors":
         layer = VectorGraphLayer(RADIAL, dtype=torch.float64)
         field = fit_graph_force_field(layer, network, positions, forces, **training)[0]
+    elif config.model == "scalars":
+        layer = CombinedGraphLayer(RADIAL, dtype=torch.float64)
+        field = fit_energy_force_field(layer, network, positions, forces, **training)[0]
     else:
         field = fit_beside_pairs(network, RADIAL, positions, forces, **training)
     return field.to(torch.float64)
@@ -280,27 +294,27 @@ def load_model(record: Record, cell: Tensor | None = None) -> GraphForceField | 
 
 def piece(
     field: ForceField, positions: Tensor, velocities: Tensor, steps: int, config: LiquidConfig
-) -> tuple[Tensor, Tensor, float]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Go on by some steps.
 
     Returns:
         Positions and velocities, every `RECORD`-th and the first, ``(records, replicas, atoms, 3)``; and the
-        energy that a thermostat has put in, eV, over all replicas.
+        energy that a thermostat has put in until then, eV, ``(records, replicas)``.
     """
     if not config.thermostat:
         path = simulate(field, positions, velocities, steps, config.dt, every=RECORD)
-        return path.positions, path.velocities, 0.0
-    places, speeds, given = [positions[None]], [velocities[None]], 0.0
+        return path.positions, path.velocities, path.positions.new_zeros(path.positions.shape[:2])
+    places, speeds, given = [positions[None]], [velocities[None]], [kinetic_energy(velocities[None]) * 0]
     for _ in range(steps // RECORD):
         path = simulate(field, places[-1][-1], speeds[-1][-1], RECORD, config.dt, every=RECORD)
         kelvin = temperature(path.velocities[-1:])
         scaled = scaled_to(
             path.velocities[-1:], kelvin + (TEMPERATURE - kelvin) * RECORD * config.dt / COUPLING
         )
-        given += (kinetic_energy(scaled) - kinetic_energy(path.velocities[-1:])).sum().item()
+        given.append(given[-1] + kinetic_energy(scaled) - kinetic_energy(path.velocities[-1:]))
         places.append(path.positions[-1:])
         speeds.append(scaled)
-    return torch.cat(places), torch.cat(speeds), given
+    return torch.cat(places), torch.cat(speeds), torch.cat(given)
 
 
 def in_kelvin(energy: Tensor, atoms: int) -> Tensor:
@@ -319,7 +333,7 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
     atoms, steps = positions.shape[-2], round(1000 * config.picoseconds / config.blocks / config.dt)
     lags = steps // RECORD // 2 + 1
     edges = torch.linspace(0, min(12.0, 0.5 * cell[0, 0].item()), 201, dtype=torch.float64)
-    structure, moved, remembered, times, rows, given, ended = [], [], [], [], [], 0.0, None
+    structure, moved, remembered, times, rows, given, ended = [], [], [], [], [], [], None
     sources = [truth, field] if isinstance(field, EnergyForceField) else [truth]
     for block in range(config.blocks):
         try:
@@ -328,7 +342,8 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
         except ValueError as error:  # atoms that coincide, or are nowhere
             ended = str(error)
             break
-        positions, velocities, given = path[-1], speeds[-1], given + put_in
+        positions, velocities = path[-1], speeds[-1]
+        put_in = put_in + (given[-1] if given else 0.0)
         structure.append(found)
         moved.append(mean_square_displacement(about_centre(path), lags))
         remembered.append(velocity_autocorrelation(about_centre(speeds), lags))
@@ -336,6 +351,7 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
             energies = [kinetic_energy(speeds[k]) + source.energy(path[k]) for source in sources]
             times.append((block * steps + k * RECORD) * config.dt / 1000)
             rows.append(torch.stack([temperature(speeds[k]), *(in_kelvin(e, atoms) for e in energies)]))
+            given.append(put_in[k])
     if len(moved) < 2:
         return {"ended": ended}
     time = torch.tensor(times, dtype=torch.float64)
@@ -351,14 +367,18 @@ def measured_in_motion(field: ForceField, truth, start: tuple[Tensor, Tensor], c
         "temperature": [x.item() for x in of_blocks(a_block)],
         "diffusion_of_blocks": [slope(lag[fitted], m[fitted]).item() / 6 * DIFFUSION_UNIT for m in moved],
         **dict(zip(("heating_K_per_ns", "own_drift_K_per_ns"), rates, strict=False)),
-        "given_K_per_ns": 1000 * in_kelvin(torch.tensor(given), atoms * config.replicas).item() / times[-1],
     }
-    gained = [(e - e[0]).mean(dim=1) for e in energies]
+    course = {"time_ps": time, "temperature_K": kelvin.mean(dim=1)}
+    for name, energy in zip(("energy_K", "own_energy_K"), energies, strict=False):
+        course[name] = (energy - energy[0]).mean(dim=1)
+    if config.thermostat:
+        received, settled = in_kelvin(torch.stack(given), atoms), time >= min(SETTLING, times[-1] / 2)
+        measured["given_K_per_ns"] = (1000 * slope(time[settled], received[settled])).tolist()
+        course["given_K"] = received.mean(dim=1)
     radius = (edges[1:] + edges[:-1]) / 2
     courses = [lag / 1000, *of_blocks(torch.stack(moved)), *of_blocks(torch.stack(remembered))]
-    names = ["time_ps", "temperature_K", "energy_K", "own_energy_K"]
     tables = {
-        "": (names[: 2 + len(gained)], torch.stack([time, kelvin.mean(dim=1), *gained], dim=1)),
+        "": ([*course], torch.stack([*course.values()], dim=1)),
         "structure": (
             ["r_A", "g", "error"],
             torch.stack([radius, *of_blocks(torch.stack(structure))], dim=1)[radius > 2.5],
@@ -425,7 +445,7 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
     end, and after how many ps; the `temperature_of_centre` at the end, ``centre_K``; the ``temperature``, K,
     with its error; ``diffusion_of_blocks``, about the centre; by replica ``heating_K_per_ns``, the slope of
     the true energy in units of 3 k_B an atom, and ``own_drift_K_per_ns``, that of the energy which the model
-    itself has; ``given_K_per_ns``, what a thermostat puts in.
+    itself has; and ``given_K_per_ns``, what a thermostat puts in once it has settled.
     """
     if isinstance(config, CostConfig):
         return timed(config)
@@ -474,8 +494,10 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
     for seed in SEEDS[1:]:
         wanted |= large("lj", seed)
     wanted |= {f"{LARGE}.{model}": larger(model) for model in models}
-    wanted["at.pairs"] = LiquidConfig("at", "pairs", picoseconds=ps)
-    for seed in SEEDS[:3]:  # as many steps for both, on forces of three atoms
+    wanted["lj.vectors.0"] = LiquidConfig("lj", "vectors", 0, STEPS["vectors"], picoseconds=ps)
+    wanted[f"scalars.{ROUGH}.0"] = LiquidConfig("lj", "scalars", 0, ROUGH, **small)
+    wanted["triples.pairs.0"] = LiquidConfig("at", "pairs", picoseconds=0.0)
+    for seed in SEEDS[:3]:  # as many steps for both
         for model in ("direct", "energy"):
             name = f"triples.{model}.{seed}"
             wanted[name] = LiquidConfig("at", model, seed, STEPS["energy"], picoseconds=0.0)

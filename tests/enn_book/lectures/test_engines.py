@@ -326,7 +326,7 @@ def snippet(name):
 
 
 @needs_torch_sim
-def test_the_page_s_code_for_torch_sim_melts_two_crystals():
+def test_the_page_s_code_for_torch_sim_heats_two_crystals():
     names = {}
     exec(snippet("torch_sim"), names)
     end, atoms = names["state"], 2 * 108
