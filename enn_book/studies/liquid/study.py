@@ -501,7 +501,7 @@ def plan(records: Records, length: float | None) -> dict[str, LiquidConfig | Cos
         for model in ("direct", "energy"):
             name = f"triples.{model}.{seed}"
             wanted[name] = LiquidConfig("at", model, seed, STEPS["energy"], picoseconds=0.0)
-    wanted["drift.energy"] = LiquidConfig("lj", "energy", 0, STEPS["energy"], 3, 1, ps / 2, 2.0)
+    wanted["drift.energy"] = LiquidConfig("lj", "energy", 0, STEPS["energy"], 3, 1, ps / 2, dt=2.0)
     return wanted | {f"cost.{cells}": CostConfig(cells) for cells in (3, 6, 12, 29)}
 
 
