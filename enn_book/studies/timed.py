@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from statistics import fmean
 
 import torch
@@ -191,6 +192,7 @@ class Comparison:
         config: that of a run on seed 0, from the name of the model, a trial and the seconds.
         validation: the name of the validation error in a record.
         share: of the time of a run, for each trial.
+        further: trials of some models alone, by model.
         seeds: of the chosen runs.
         more: further seeds, by model.
         fewer: further numbers of training samples, the same choice, by model.
@@ -201,13 +203,15 @@ class Comparison:
     config: Callable[..., TimedConfig]
     validation: str = "validation_rmsd"
     share: float = 1.0
+    further: Mapping[str, Sequence[tuple]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     more: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fewer: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def tried(self, model: str, seconds: float) -> list[TimedConfig]:
         """The trials of a model, if the runs take so many seconds."""
-        return [self.config(model, *trial, self.share * seconds) for trial in self.trials]
+        trials = (*self.trials, *self.further.get(model, ()))
+        return [self.config(model, *trial, self.share * seconds) for trial in trials]
 
     def chosen(self, records: Mapping[str, Record], model: str, seconds: float) -> TimedConfig | None:
         """The run on seed 0 with the best optimiser and rate; None as long as a trial is missing."""
@@ -218,8 +222,8 @@ class Comparison:
 
     def plan(self, records: Mapping[str, Record], seconds: float) -> dict[str, TimedConfig]:
         """All runs by name: a trial of every model, another of every model, the seeds, then fewer samples."""
-        rounds = zip(*(self.tried(model, seconds) for model in self.models), strict=True)
-        wanted = [config for each in rounds for config in each]
+        rounds = zip_longest(*(self.tried(model, seconds) for model in self.models))
+        wanted = [config for each in rounds for config in each if config]
         chosen = list(filter(None, (self.chosen(records, model, seconds) for model in self.models)))
         wanted += [replace(config, seed=seed) for seed in self.seeds for config in chosen]
         wanted += [

@@ -224,6 +224,18 @@ def test_a_model_may_have_further_seeds(tmp_path):
     assert [record.config["seed"] for record in found["dog"][60]] == [0, 1]
 
 
+def test_a_model_may_have_a_further_trial(tmp_path):
+    further = replace(COMPARISON, further={"cat": (("adam", 0.5),)})
+    planned = further.plan({}, 8.0).values()
+    assert [config.model for config in planned] == ["cat", "dog"] * 3 + ["cat"]
+
+    def run(config):
+        return Outcome({"validation_rmsd": 0.1, "test_rmsd": 0.1}) if config.rate == 0.5 else measure(config)
+
+    records = Study("?", further.plan, run, length=8.0).repeat(tmp_path)
+    assert [further.chosen(records, model, 8.0).rate for model in ("cat", "dog")] == [0.5, 0.1]
+
+
 def test_a_trial_that_diverged_is_not_chosen_and_all_have_to_be_there(tmp_path):
     trials = [config.name for config in COMPARISON.tried("cat", 8.0)]
     records = dict(repeat(tmp_path, names=trials))
