@@ -2,12 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from enn_book.studies.study import Record, best
 from enn_lib.groups import equivariance_error, random_element
@@ -20,11 +23,13 @@ class TimedConfig:
 
     Attributes:
         model: its name.
-        optimiser: "adam" or "soap" (optional extra ``soap``).
+        optimiser: "adam", "soap" (optional extra ``soap``) or "adamw".
         rate: the learning rate at the start; it goes down to zero along a cosine of the time.
         seconds: of processor time for the steps.
         n_train: how many samples of the training part are used, the first.
         seed: of the weights and batches.
+        decay: the weight decay of "adamw", which the others do not have.
+        average: of the moving average of the weights, which is what is validated and kept; 0 for none.
     """
 
     model: str
@@ -33,11 +38,14 @@ class TimedConfig:
     seconds: float
     n_train: int
     seed: int = 0
+    decay: float = 0.0
+    average: float = 0.0
 
     @property
     def name(self) -> str:
         """Of the record."""
-        return f"{self.model}.{self.optimiser}.{self.rate:g}.{self.seconds:g}s.{self.n_train}.{self.seed}"
+        how = f"{self.optimiser}.{self.rate:g}" + f".{self.decay:g}" * (self.decay > 0)
+        return f"{self.model}.{how}.{self.seconds:g}s.{self.n_train}.{self.seed}"
 
 
 def train_for(
@@ -81,7 +89,13 @@ def train_for(
             f"wanted a positive time and 1 to {len(samples[0])}"
         )
     torch.set_num_threads(1)
-    optimiser = build_optimiser(Config(optimiser=config.optimiser, learning_rate=config.rate), model)
+    optimiser: torch.optim.Optimizer
+    if config.optimiser == "adamw":
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.decay)
+    else:
+        optimiser = build_optimiser(Config(optimiser=config.optimiser, learning_rate=config.rate), model)
+    parameters = list(model.parameters())
+    averaged = [p.detach().clone() for p in parameters]
     generator = torch.Generator().manual_seed(config.seed)
     batch = min(batch_size, config.n_train)
     history: list[list[float]] = []
@@ -101,17 +115,20 @@ def train_for(
             nn.utils.clip_grad_norm_(model.parameters(), longest)
         optimiser.step()
         step += 1
+        # Early on the average forgets as fast as there are steps to remember.
+        get_ema_multi_avg_fn(min(config.average, step / (step + 9)))(averaged, parameters, step)
         spent += time.process_time() - began
         diverged = not value.isfinite().item()
         due = sum(spent >= share * config.seconds for share in checks)
         if diverged or due == passed:
             continue
-        passed, error = due, validation_error()
+        with _holding(model, averaged):
+            passed, error = due, validation_error()
+            if error < least:
+                least, best_step = error, step
+                kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
         diverged = not math.isfinite(error)
         history += [] if diverged else [[round(spent, 2), step, error]]
-        if error < least:
-            least, best_step = error, step
-            kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     model.load_state_dict(kept)
     return None if diverged else least, {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -121,6 +138,21 @@ def train_for(
         "history": history,
         "best_step": best_step,
     }
+
+
+@torch.no_grad()
+def _copy(values: Iterable[Tensor], parameters: Iterable[Tensor]) -> None:
+    for p, value in zip(parameters, values, strict=True):
+        p.copy_(value)
+
+
+@contextmanager
+def _holding(model: nn.Module, weights: Sequence[Tensor]) -> Iterator[None]:
+    """Give a model other weights for a while."""
+    own = [p.detach().clone() for p in model.parameters()]
+    _copy(weights, model.parameters())
+    yield
+    _copy(own, model.parameters())
 
 
 def equivariance_errors(
@@ -156,25 +188,30 @@ class Comparison:
 
     Attributes:
         models: their names.
-        trials: optimisers and rates, each of which every model tries on seed 0.
-        config: that of a run on seed 0, from the names of model and optimiser, a rate and the seconds.
+        trials: optimisers and rates, and what else there is to choose, each tried by every model on seed 0.
+        config: that of a run on seed 0, from the name of the model, a trial and the seconds.
         validation: the name of the validation error in a record.
         share: of the time of a run, for each trial.
+        further: trials of some models alone, by model.
         seeds: of the chosen runs.
+        more: further seeds, by model.
         fewer: further numbers of training samples, the same choice, by model.
     """
 
     models: Sequence[str]
-    trials: Sequence[tuple[str, float]]
-    config: Callable[[str, str, float, float], TimedConfig]
+    trials: Sequence[tuple]
+    config: Callable[..., TimedConfig]
     validation: str = "validation_rmsd"
     share: float = 1.0
+    further: Mapping[str, Sequence[tuple]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
+    more: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fewer: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def tried(self, model: str, seconds: float) -> list[TimedConfig]:
         """The trials of a model, if the runs take so many seconds."""
-        return [self.config(model, *trial, self.share * seconds) for trial in self.trials]
+        trials = (*self.trials, *self.further.get(model, ()))
+        return [self.config(model, *trial, self.share * seconds) for trial in trials]
 
     def chosen(self, records: Mapping[str, Record], model: str, seconds: float) -> TimedConfig | None:
         """The run on seed 0 with the best optimiser and rate; None as long as a trial is missing."""
@@ -185,10 +222,13 @@ class Comparison:
 
     def plan(self, records: Mapping[str, Record], seconds: float) -> dict[str, TimedConfig]:
         """All runs by name: a trial of every model, another of every model, the seeds, then fewer samples."""
-        rounds = zip(*(self.tried(model, seconds) for model in self.models), strict=True)
-        wanted = [config for each in rounds for config in each]
+        rounds = zip_longest(*(self.tried(model, seconds) for model in self.models))
+        wanted = [config for each in rounds for config in each if config]
         chosen = list(filter(None, (self.chosen(records, model, seconds) for model in self.models)))
         wanted += [replace(config, seed=seed) for seed in self.seeds for config in chosen]
+        wanted += [
+            replace(config, seed=seed) for config in chosen for seed in self.more.get(config.model, ())
+        ]
         wanted += [
             replace(config, seed=seed, n_train=n)
             for seed in self.seeds
@@ -206,8 +246,9 @@ class Comparison:
         found: dict[str, dict[int, list[Record]]] = {}
         for model in self.models:
             chosen = self.chosen(records, model, seconds)
+            seeds = (*self.seeds, *self.more.get(model, ()))
             for n in (*self.fewer.get(model, ()), chosen.n_train) if chosen else ():
-                names = [replace(chosen, seed=seed, n_train=n).name for seed in self.seeds]
+                names = [replace(chosen, seed=seed, n_train=n).name for seed in seeds]
                 if mine := [records[name] for name in names if name in records]:
                     found.setdefault(model, {})[n] = mine
             if model not in found:

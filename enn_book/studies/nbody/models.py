@@ -1,11 +1,21 @@
-"""The networks of the benchmark: the ENN with scalar features and the graph layer, and EGNN as published.
+"""The networks of the benchmark: the ENN and EGNN, each with and without the form of an integrator.
 
 Each maps positions ``(..., N, 3)``, velocities of the same shape and charges ``(..., N)`` to the positions
 one unit of time later. The charges enter by the products of pairs alone, so that changing all signs changes
 nothing, as in the law.
+
+====================  ======================================================================================
+``enn``               one `ENNRound`, a learned law, applied in 8 steps that move the particles
+``enn-fine``          the same in 16 steps
+``enn-own``           five rounds with weights of their own, which move the particles
+``enn-still``         the same five rounds, which do not: the last sum moves the particles once
+``egnn``              EGNN as published for this benchmark
+``egnn-steps``        one layer of EGNN as the law, in the same 8 steps, with as many weights as ``enn``
+====================  ======================================================================================
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +27,39 @@ from enn_lib.graph import GaussianRadial
 from enn_lib.scalar_features import ScalarFeatureENN
 
 
-def pair_products(charges: Tensor) -> Tensor:
-    """The products q_i q_j of all pairs, itself included: ``(..., N)`` -> ``(..., N, N, 1)``."""
-    return (charges.unsqueeze(-1) * charges.unsqueeze(-2)).unsqueeze(-1)
+def incidence(particles: Tensor) -> Tensor:
+    """The matrix that takes the difference x_j - x_i of every pair i < j, ``(pairs, N)``.
+
+    Args:
+        particles: ``(N, ...)``, whose dtype it has.
+    """
+    n = len(particles)
+    i, j = torch.triu_indices(n, n, 1)
+    eye = torch.eye(n, dtype=particles.dtype)
+    return eye[j] - eye[i]
 
 
-def differences(x: Tensor) -> Tensor:
-    """The vectors x_j - x_i of all pairs, itself included: ``(..., N, 3)`` -> ``(..., N, N, 3)``."""
-    return x.unsqueeze(-3) - x.unsqueeze(-2)
+def along_first(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply the first dimension by a matrix: ``(M, N)`` and ``(N, ...)`` -> ``(M, ...)``."""
+    return (matrix @ x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 class ENNRound(nn.Module):
     r"""A round of messages: the graph layer of sec. 3.5, and an ENN with scalar features for every particle.
 
     .. math::
-        \mathbf D_i^{(\alpha)} &= \sum_j \frac{\mathbf u_{ij}}{\rho_{ij}} f_\alpha(\rho_{ij}, q_i q_j)
+        \mathbf D_i^{(\alpha)} &= \sum_{j \ne i} \frac{\mathbf u_{ij}}{\rho_{ij}} f_\alpha(\rho_{ij}, q_i q_j)
         + (\mathbf v_j - \mathbf v_i)\, g_\alpha(\rho_{ij}, q_i q_j) \\
-        S_i^{(\alpha)} &= \sum_j s_\alpha(\rho_{ij}, q_i q_j) \\
+        S_i^{(\alpha)} &= \sum_{j \ne i} s_\alpha(\rho_{ij}, q_i q_j) \\
         (\mathbf a_i, \mathbf b_i, \Delta H_i) &= \mathrm{ENN}\big(\{\mathbf D_i, S_i\}, \{\mathbf v_i, 0\},
         H_i\big)
 
     with :math:`\mathbf u_{ij} = \mathbf x_j - \mathbf x_i` and the softened distance
     :math:`\rho^2 = |\mathbf u|^2 + \epsilon^2`. The functions f, g and s are sums of the Gaussians of Eq. 32
     and of the same times q_i q_j, with learned weights: D is Eq. 31 and S Eq. 30, whose edge features may be
-    any, and D has relative velocities beside unit vectors. The sums include j = i, which adds nothing to D
-    and a constant to S. H are vectors with one scalar each, which pass from round to round.
+    any, and D has relative velocities beside unit vectors. What a pair gives to i is, in D, the opposite of
+    what it gives to j, so each pair is computed once. H are vectors with one scalar each, which pass from
+    round to round.
     """
 
     def __init__(self, radial: GaussianRadial, descriptors: int, hidden: int, widths: tuple[int, ...]):
@@ -56,23 +74,24 @@ class ENNRound(nn.Module):
     def forward(
         self, x: Tensor, v: Tensor, hidden: tuple[Tensor, Tensor], products: Tensor, softening: float
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """The round's change of velocity and of position, ``(..., N, 3)``, and of the hidden vectors.
+        """The round's change of velocity and of position, ``(N, ..., 3)``, and of the hidden vectors.
 
         Args:
-            x: positions, ``(..., N, 3)``.
+            x: positions, ``(N, ..., 3)``: the particles first.
             v: velocities, of the same shape.
-            hidden: vectors ``(..., N, 3, hidden)`` and their scalars ``(..., N, 1, hidden)``.
-            products: `pair_products` of the charges.
+            hidden: vectors ``(N, ..., 3, hidden)`` and their scalars ``(N, ..., 1, hidden)``.
+            products: of the charges of every pair of `incidence`, ``(pairs, ..., 1)``.
             softening: epsilon, in the unit of positions.
         """
-        u = differences(x)
-        rho = (u.square().sum(dim=-1) + softening**2).sqrt()
-        features = self.radial(rho)
-        f, g, s = (torch.cat((features, products * features), dim=-1) @ self.weight).chunk(3, dim=-1)
-        both = torch.cat((u / rho.unsqueeze(-1), differences(v)), dim=-2)
-        vectors = both.mT @ torch.cat((f, g), dim=-2)
+        pairs = incidence(x)
+        u, w = along_first(pairs, torch.stack((x, v), dim=-1)).unsqueeze(-2).unbind(-1)
+        rho = (u.square().sum(dim=-2, keepdim=True) + softening**2).sqrt()
+        features = self.radial(rho[..., 0, 0])
+        weighted = torch.cat((features, products * features), dim=-1) @ self.weight
+        f, g, s = weighted.unsqueeze(-2).chunk(3, dim=-1)
+        vectors = along_first(-pairs.mT, u / rho * f + w * g)
+        scalars = along_first(pairs.mT.abs(), s)
         vectors = torch.cat((vectors, v.unsqueeze(-1), hidden[0]), dim=-1)
-        scalars = s.sum(dim=-2, keepdim=True)
         scalars = torch.cat((scalars, torch.zeros_like(scalars[..., :1]), hidden[1]), dim=-1)
         vectors, scalars = self.network(vectors, scalars)
         return vectors[..., 0], vectors[..., 1], (vectors[..., 2:], scalars[..., 2:])
@@ -86,31 +105,37 @@ class NBodyENN(nn.Module):
         \mathbf x_i \leftarrow \mathbf x_i + c_k\, \mathbf v_i + \mathbf b_i / K, \qquad
         H_i \leftarrow H_i + \Delta H_i / K
 
-    for K rounds with weights of their own, and c learned from 1 / K: without its networks it says x + v.
-    Equivariant under rotations, reflections, translations and permutations, invariant under a change of all
-    signs of the charges, for any number of particles. Unit vectors are softened, in the graph layer and in
-    the ENN.
+    for K rounds, and c learned from 1 / K: without its networks it says x + v. This is the semi-implicit
+    Euler method, whose velocity is updated first. The rounds share one set of weights, the law, or each has
+    its own. Equivariant under rotations, reflections, translations and permutations, invariant under a
+    change of all signs of the charges, for any number of particles. Unit vectors are softened, in the graph
+    layer and in the ENN.
 
     Attributes:
-        rounds: the `ENNRound` s.
-        times: c, ``(K,)``.
+        rounds: the `ENNRound` s, a single one if it is shared.
+        times: c, one for each of these.
     """
 
     def __init__(
         self,
-        rounds: int = 5,
+        steps: int = 8,
         *,
-        radial: int = 16,
+        shared: bool = True,
+        moves: bool = True,
+        radial: int = 12,
         descriptors: int = 16,
         hidden: int = 8,
-        widths: tuple[int, ...] = (48,),
+        widths: tuple[int, ...] = (32,),
         softening: float = 0.1,
         cutoff: float = 12.0,
     ):
         """Make it, from torch's global generator.
 
         Args:
-            rounds: K.
+            steps: K.
+            shared: whether all rounds are the same.
+            moves: whether later rounds see the particles where earlier ones moved them; if not, all rounds
+                see the start, and the sum of what they say moves the particles once.
             radial: how many Gaussians; their centres grow geometrically from `softening` to `cutoff`.
             descriptors: how many values alpha takes.
             hidden: how many hidden vectors, each with one scalar.
@@ -119,23 +144,35 @@ class NBodyENN(nn.Module):
             cutoff: where the Gaussians end.
         """
         super().__init__()
-        self.hidden, self.softening = hidden, softening
+        self.steps, self.moves, self.hidden, self.softening = steps, moves, hidden, softening
         basis = GaussianRadial.geometric(radial, softening, cutoff)
-        self.rounds = nn.ModuleList(ENNRound(basis, descriptors, hidden, widths) for _ in range(rounds))
-        self.times = nn.Parameter(torch.full((rounds,), 1 / rounds))
+        own = 1 if shared else steps
+        self.rounds = nn.ModuleList(ENNRound(basis, descriptors, hidden, widths) for _ in range(own))
+        self.times = nn.Parameter(torch.full((own,), 1 / steps))
 
     def forward(self, positions: Tensor, velocities: Tensor, charges: Tensor) -> Tensor:
         """Positions ``(..., N, 3)`` one unit of time later."""
-        x, v, products = positions, velocities, pair_products(charges)
+        x, v, q = positions.movedim(-2, 0), velocities.movedim(-2, 0), charges.movedim(-1, 0)
+        i, j = torch.triu_indices(len(q), len(q), 1)
+        products = (q[i] * q[j]).unsqueeze(-1)
+        seen = x, v
         vectors = x.new_zeros(*x.shape, self.hidden)
         scalars = vectors[..., :1, :]
-        share = 1 / len(self.rounds)
-        for step, time in zip(self.rounds, self.times, strict=True):
-            a, b, (dv, ds) = step(x, v, (vectors, scalars), products, self.softening)
-            v = v + share * a
-            x = x + time * v + share * b
-            vectors, scalars = vectors + share * dv, scalars + share * ds
-        return x
+        for k in range(self.steps):
+            law, time = self.rounds[k % len(self.rounds)], self.times[k % len(self.rounds)]
+            a, b, (dv, ds) = law(*seen, (vectors, scalars), products, self.softening)
+            v = v + a / self.steps
+            x = x + time * v + b / self.steps
+            vectors, scalars = vectors + dv / self.steps, scalars + ds / self.steps
+            seen = (x, v) if self.moves else seen
+        return x.movedim(0, -2)
+
+
+def edge_attributes(positions: Tensor, charges: Tensor) -> Tensor:
+    """Of each pair the product of the charges and the squared distance, ``(..., N, N - 1, 2)``."""
+    squared = edge_vectors(positions).square().sum(dim=-1, keepdim=True)
+    others = charges[..., neighbours(charges.shape[-1])]
+    return torch.cat(((charges.unsqueeze(-1) * others).unsqueeze(-1), squared), dim=-1)
 
 
 class NBodyEGNN(nn.Module):
@@ -157,10 +194,7 @@ class NBodyEGNN(nn.Module):
 
     def forward(self, positions: Tensor, velocities: Tensor, charges: Tensor) -> Tensor:
         """Positions ``(..., N, 3)`` one unit of time later."""
-        squared = edge_vectors(positions).square().sum(dim=-1, keepdim=True)
-        others = charges[..., neighbours(charges.shape[-1])]
-        products = (charges.unsqueeze(-1) * others).unsqueeze(-1)
-        attributes = torch.cat((products, squared), dim=-1)
+        attributes = edge_attributes(positions, charges)
         h = self.embedding(velocities.square().sum(dim=-1, keepdim=True).sqrt())
         x = positions
         for layer, velocity in zip(self.layers, self.velocities, strict=True):
@@ -170,7 +204,47 @@ class NBodyEGNN(nn.Module):
         return x
 
 
-MODELS: dict[str, Callable[[], nn.Module]] = {"enn": NBodyENN, "egnn": NBodyEGNN}
+class EGNNSteps(nn.Module):
+    r"""The form of `NBodyENN` with a layer of EGNN as its law, which says the acceleration.
+
+    .. math::
+        \mathbf a_i = \frac{1}{N - 1} \sum_{j \ne i} (\mathbf x_i - \mathbf x_j)\, \phi_x(m_{ij}), \qquad
+        \mathbf v_i \leftarrow \mathbf v_i + \mathbf a_i / K, \qquad
+        \mathbf x_i \leftarrow \mathbf x_i + c\, \mathbf v_i, \qquad
+        h_i \leftarrow h_i + \phi_h / K
+
+    with the features and the attributes of `NBodyEGNN`. SEGNO (Liu et al. 2024) has this form.
+    """
+
+    def __init__(self, steps: int = 8, features: int = 21):
+        """Make it, from torch's global generator."""
+        super().__init__()
+        self.steps = steps
+        self.embedding = nn.Linear(1, features)
+        self.law = EGNNLayer(features, attributes=2)
+        self.time = nn.Parameter(torch.tensor(1 / steps))
+
+    def forward(self, positions: Tensor, velocities: Tensor, charges: Tensor) -> Tensor:
+        """Positions ``(..., N, 3)`` one unit of time later."""
+        attributes = edge_attributes(positions, charges)
+        h = self.embedding(velocities.square().sum(dim=-1, keepdim=True).sqrt())
+        x, v = positions, velocities
+        for _ in range(self.steps):
+            new, moved = self.law(h, x, attributes)
+            v = v + (moved - x) / self.steps
+            x = x + self.time * v
+            h = h + (new - h) / self.steps
+        return x
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "enn": NBodyENN,
+    "enn-fine": partial(NBodyENN, 16),
+    "enn-own": partial(NBodyENN, 5, shared=False, radial=16, widths=(48,)),
+    "enn-still": partial(NBodyENN, 5, shared=False, moves=False, radial=16, widths=(48,)),
+    "egnn": NBodyEGNN,
+    "egnn-steps": EGNNSteps,
+}
 """The networks by name, which make themselves from torch's global generator."""
 
 

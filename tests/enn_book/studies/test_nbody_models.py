@@ -5,7 +5,15 @@ import torch
 from examples import normal, stirred
 
 from enn_book.studies.nbody.data import draw_starts
-from enn_book.studies.nbody.models import MODELS, NBodyEGNN, NBodyENN, build_model, pair_products
+from enn_book.studies.nbody.models import (
+    MODELS,
+    EGNNSteps,
+    NBodyEGNN,
+    NBodyENN,
+    along_first,
+    build_model,
+    incidence,
+)
 from enn_book.studies.nbody.study import ACTIONS
 from enn_lib.groups import assert_equivariant
 
@@ -62,14 +70,16 @@ def test_an_unknown_model_is_refused():
         build_model("gnn")
 
 
-def test_pairs_have_the_products_of_their_charges():
-    products = pair_products(torch.tensor([1.0, -1.0, 1.0]))
-    assert products.squeeze(-1).tolist() == [[1, -1, 1], [-1, 1, -1], [1, -1, 1]]
+def test_the_incidence_matrix_takes_the_difference_of_every_pair():
+    x = normal(4, 2, 3)
+    wanted = [x[j] - x[i] for i in range(4) for j in range(i + 1, 4)]
+    torch.testing.assert_close(along_first(incidence(x), x), torch.stack(wanted))
 
 
-def test_without_its_networks_the_enn_says_that_nothing_acts(inputs):
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("enn")])
+def test_without_its_networks_the_enn_says_that_nothing_acts(name, inputs):
     x, v, q = inputs
-    model = NBodyENN().double()
+    model = build_model(name).double()
     with torch.no_grad():
         for rounds in model.rounds:
             for p in rounds.network.layers[-1].parameters():
@@ -92,11 +102,12 @@ def test_a_round_of_the_enn_is_its_equations(inputs):
     model = stirred(NBodyENN(1, radial=4, descriptors=3, hidden=2, widths=(5,)))
     (layer,) = model.rounds
     hidden, scalars = normal(5, 3, 2), normal(5, 1, 2, seed=1)
-    a, b, (dv, ds) = layer(x, v, (hidden, scalars), pair_products(q), 0.2)
+    first, second = torch.triu_indices(5, 5, 1)
+    a, b, (dv, ds) = layer(x, v, (hidden, scalars), (q[first] * q[second]).unsqueeze(-1), 0.2)
     w_f, w_g, w_s = layer.weight.split(3, dim=-1)
     for i in range(5):
         vectors, sums = torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-        for j in range(5):
+        for j in set(range(5)) - {i}:
             u = x[j] - x[i]
             rho = (u @ u + 0.04).sqrt()
             e = torch.cat((layer.radial(rho), q[i] * q[j] * layer.radial(rho)))
@@ -107,6 +118,72 @@ def test_a_round_of_the_enn_is_its_equations(inputs):
         out, h_out = layer.network(x_in, h_in)
         wanted = (out[:, 0], out[:, 1], out[:, 2:], h_out[:, 2:])
         torch.testing.assert_close((a[i], b[i], dv[i], ds[i]), wanted)
+
+
+def test_a_shared_law_is_own_rounds_that_are_all_alike(inputs):
+    shared = stirred(NBodyENN(3))
+    own = NBodyENN(3, shared=False).double()
+    for law in own.rounds:
+        law.load_state_dict(shared.rounds[0].state_dict())
+    own.times.data[:] = shared.times.data
+    torch.testing.assert_close(own(*inputs), shared(*inputs))
+
+
+def seen_by_rounds(model, inputs):
+    """The positions that each round of an ENN sees, ``(..., N, 3)``."""
+    seen = []
+    for law in model.rounds:
+        law.register_forward_pre_hook(lambda law, given: seen.append(given[0].movedim(0, -2)))
+    model(*inputs)
+    return seen
+
+
+def test_rounds_see_the_particles_where_earlier_ones_moved_them(inputs):
+    first, second = seen_by_rounds(stirred(NBodyENN(2)), inputs)
+    assert first.equal(inputs.positions)
+    assert (second - first).abs().amin(dim=(0, 2)).min() > 1e-3
+
+
+def test_without_the_form_of_an_integrator_every_round_sees_the_start(inputs):
+    model = stirred(build_model("enn-still"))
+    assert all(x.equal(inputs.positions) for x in seen_by_rounds(model, inputs))
+
+
+@pytest.mark.parametrize("name", ["enn-own", "enn-still"])
+def test_rounds_with_weights_of_their_own_are_used_one_after_another(name, inputs):
+    model, used = build_model(name).double(), []
+    for law in model.rounds:
+        law.register_forward_pre_hook(lambda law, given: used.append(law))
+    model(*inputs)
+    assert used == list(model.rounds)
+    assert len(set(used)) == 5
+
+
+def test_the_velocity_is_updated_before_the_position(inputs):
+    """By a constant acceleration of g in K steps of 1 / K, a particle falls g (K + 1) / 2K."""
+    x, v, q = inputs
+    model = NBodyENN(4).double()
+    g = torch.tensor([0.0, 0, -3], dtype=torch.float64)
+    model.rounds[0].register_forward_hook(lambda law, given, out: (out[0] * 0 + g, out[1] * 0, out[2]))
+    torch.testing.assert_close(model(x, v, q), x + v + g * 5 / 8)
+
+
+def test_egnn_as_a_law_gives_the_acceleration(inputs):
+    x, v, q = inputs
+    model = stirred(EGNNSteps(1))
+    whole = stirred(NBodyEGNN(features=21, layers=1))
+    whole.layers[0].load_state_dict(model.law.state_dict())
+    whole.embedding.load_state_dict(model.embedding.state_dict())
+    for p in whole.velocities.parameters():
+        p.data.zero_()
+    acceleration = whole(x, v, q) - x
+    assert acceleration.abs().max() > 1e-3
+    torch.testing.assert_close(model(x, v, q), x + model.time * (v + acceleration))
+
+
+def test_the_two_laws_are_equally_large():
+    sizes = [sum(p.numel() for p in build_model(name).parameters()) for name in ("enn", "egnn-steps")]
+    assert abs(sizes[0] / sizes[1] - 1) < 0.05
 
 
 def test_egnn_is_equation_7_of_its_paper_with_the_published_attributes(inputs):

@@ -7,7 +7,15 @@ import pytest
 import torch
 from examples import normal
 
-from enn_book.studies.nbody.data import Systems, draw_starts, generate_systems, least_errors, turned_targets
+from enn_book.studies.nbody.data import (
+    Systems,
+    draw_starts,
+    generate_systems,
+    least_errors,
+    load_floor,
+    load_test,
+    turned_targets,
+)
 from enn_book.studies.nbody.study import ACTIONS, PUBLISHED
 from enn_book.studies.nbody.system import DT, MAX_FORCE, coulomb_forces, energy, simulate
 from enn_lib.argon import smallest_distance
@@ -214,7 +222,7 @@ def test_a_part_is_a_beginning_of_the_whole_and_chunks_change_nothing(systems):
 
 def test_the_linear_prediction_has_its_published_error_as_far_as_2000_systems_tell():
     """x + v t, t from least squares; a test part of 2,000 has a standard error of a thirtieth."""
-    test = generate_systems("test")
+    test = load_test()
     moved, v = test.targets - test.positions, test.velocities
     t = (moved * v).sum() / v.square().sum()
     errors = (moved - t * v).square().mean(dim=(1, 2))
@@ -232,12 +240,22 @@ def test_a_part_that_there_is_not_is_refused(split, count, message):
         draw_starts(split, count)
 
 
+def test_the_test_part_that_comes_with_the_book_is_the_one_that_is_generated():
+    """Where no encounter amplifies how a processor rounds."""
+    stored, made, calm = load_test()[:100], generate_systems("test", 100), load_floor()[:100] < 1e-10
+    assert calm.sum() > 70
+    for part in ("positions", "velocities", "charges", "targets"):
+        ours, again = getattr(stored, part)[calm], getattr(made, part)[calm]
+        torch.testing.assert_close(ours, again, rtol=0, atol=1e-6)
+    assert len(load_test()) == 2000
+
+
 # What no equivariant model can learn
 
 
 @pytest.fixture(scope="module")
 def hundred():
-    return generate_systems("test", 100)
+    return load_test()[:100]
 
 
 def was_limited(systems):
@@ -270,6 +288,13 @@ def test_a_system_without_an_encounter_can_be_learned(hundred):
     errors = least_errors(hundred, turned_targets(hundred, 2))
     assert errors.median() < 1e-20
     assert errors.mean() > 1e-4
+
+
+def test_the_floor_that_comes_with_the_book_is_that_of_its_test_part(hundred):
+    again, stored = least_errors(hundred, turned_targets(hundred, 20)), load_floor()[:100]
+    assert ((again > 1e-10) == (stored > 1e-10)).all()
+    assert again.mean().item() == pytest.approx(stored.mean().item(), rel=0.2)
+    assert load_floor().mean().item() == pytest.approx(0.00197, abs=5e-6)
 
 
 def test_no_direction_is_refused(hundred):

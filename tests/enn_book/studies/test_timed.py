@@ -121,6 +121,38 @@ def test_a_gradient_is_shortened_to_the_norm_that_is_given(clock, monkeypatch):
     assert norms[4] > 0.6
 
 
+def test_what_is_validated_and_kept_is_the_moving_average(clock):
+    model, seen, held = line(), [], []
+
+    def error():
+        held.append(model.weight.item())
+        return -len(held)
+
+    train(error, model=model, seen=seen, checks=(0.25, 0.5, 0.75, 1.0), average=0.2, seconds=4.0)
+    weights, wanted = [weight for weight, _ in seen], []
+    mean = weights[0]
+    for step, weight in enumerate(weights[1:], start=1):
+        share = min(0.2, step / (step + 9))
+        mean = share * mean + (1 - share) * weight
+        wanted.append(mean)
+    assert held[:3] == pytest.approx(wanted)
+    assert held[:3] != pytest.approx(weights[1:])
+    assert model.weight.item() == held[3]
+
+
+def test_weights_decay_with_adamw(clock):
+    model = nn.Linear(1, 1)
+    start = model.weight.item()
+
+    def loss(x, y, generator):
+        return 0 * model.weight.sum()
+
+    options = {"batch_size": 5, "checks": (1.0,)}
+    config = replace(CONFIG, optimiser="adamw", decay=0.3, seconds=1.0)
+    train_for(config, model, (X, Y), loss, lambda: 1.0, **options)
+    assert model.weight.item() == pytest.approx(start * (1 - 0.1 * 0.3))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -138,6 +170,7 @@ def test_a_bad_setting_is_named(change, message):
 def test_a_configuration_names_its_record_apart():
     values = itertools.product("ab", ("adam", "soap"), (0.01, 0.1), (2.0, 2.5), (10, 100), (0, 1))
     assert len({TimedConfig(*each).name for each in values}) == 2**6
+    assert TimedConfig("a", "adamw", 0.01, 2.0, 10, decay=0.1).name == "a.adamw.0.01.0.1.2s.10.0"
 
 
 # The choice of the optimiser
@@ -181,6 +214,26 @@ def test_runs_that_count_are_sorted_by_model_size_and_seed(tmp_path):
     assert {model: list(sizes) for model, sizes in found.items()} == {"cat": [60], "dog": [10, 20, 60]}
     assert [record.config["seed"] for record in found["dog"][20]] == [0, 1]
     assert {record.config["seconds"] for record in found["cat"][60]} == {8.0}
+
+
+def test_a_model_may_have_further_seeds(tmp_path):
+    further = replace(COMPARISON, more={"cat": (7,)})
+    records = Study("?", further.plan, measure, length=8.0).repeat(tmp_path)
+    found = further.runs(records, 8.0)
+    assert [record.config["seed"] for record in found["cat"][60]] == [0, 1, 7]
+    assert [record.config["seed"] for record in found["dog"][60]] == [0, 1]
+
+
+def test_a_model_may_have_a_further_trial(tmp_path):
+    further = replace(COMPARISON, further={"cat": (("adam", 0.5),)})
+    planned = further.plan({}, 8.0).values()
+    assert [config.model for config in planned] == ["cat", "dog"] * 3 + ["cat"]
+
+    def run(config):
+        return Outcome({"validation_rmsd": 0.1, "test_rmsd": 0.1}) if config.rate == 0.5 else measure(config)
+
+    records = Study("?", further.plan, run, length=8.0).repeat(tmp_path)
+    assert [further.chosen(records, model, 8.0).rate for model in ("cat", "dog")] == [0.5, 0.1]
 
 
 def test_a_trial_that_diverged_is_not_chosen_and_all_have_to_be_there(tmp_path):
