@@ -136,8 +136,10 @@ def test_the_boxes_complain_of_nothing_and_ask_for_nothing_and_fit_a_phone(show)
     assert opened.errors == []
     assert opened.requests == []
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
-    for canvas in page.locator("canvas").all():
-        assert 250 < canvas.bounding_box()["width"] <= PHONE[0]
+    left, right, curves = (canvas.bounding_box() for canvas in page.locator("canvas").all())
+    assert left["y"] == right["y"], "side by side, and level"
+    assert left["x"] + 150 < right["x"]
+    assert 250 < curves["width"] <= PHONE[0]
 
 
 def test_without_scripts_the_boxes_say_what_to_look_at(show):
