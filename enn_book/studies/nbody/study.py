@@ -46,7 +46,7 @@ TRIALS = tuple(("adamw", rate) for rate in (0.03, 0.01, 0.003))
 """Optimiser and rates, of which each model gets the one that is best on validation on seed 0."""
 
 FORMS = ("enn", "enn-fine", "enn-own")
-"""What was tried first: 8 steps of one law, 16 of them, and five rounds with weights of their own."""
+"""What was tried first, 8 steps of one law, 16 of them, and five rounds with weights of their own."""
 
 FORM = ("adamw", 0.01, 0.5)
 """Optimiser and rate of these, and the share of the time that each got, on seed 0."""
@@ -55,7 +55,7 @@ DECAY = 0.1
 """The weight decay of all runs."""
 
 AVERAGE = 0.998
-"""Of the moving average of the weights, in all runs: it remembers some 500 steps."""
+"""Of the moving average of the weights, in all runs; it remembers some 500 steps."""
 
 BATCH_SIZE = 100
 """Systems a step, as published."""
