@@ -156,5 +156,4 @@ def without_network(field: GraphForceField | EnergyForceField) -> GraphForceFiel
     alone = replace(field, network=deepcopy(field.network))
     with torch.no_grad():
         alone.network.layers[-1].stacked.zero_()
-        alone.network.layers[-1].scalar_bias.zero_()
     return alone

@@ -95,7 +95,7 @@ def train_for(
     else:
         optimiser = build_optimiser(Config(optimiser=config.optimiser, learning_rate=config.rate), model)
     parameters = list(model.parameters())
-    averaged = [p.detach().clone() for p in parameters]
+    averaged = [p.detach().clone() for p in parameters] if config.average else parameters
     generator = torch.Generator().manual_seed(config.seed)
     batch = min(batch_size, config.n_train)
     history: list[list[float]] = []
@@ -115,8 +115,9 @@ def train_for(
             nn.utils.clip_grad_norm_(model.parameters(), longest)
         optimiser.step()
         step += 1
-        # Early on the average forgets as fast as there are steps to remember.
-        get_ema_multi_avg_fn(min(config.average, step / (step + 9)))(averaged, parameters, step)
+        if config.average:
+            # Early on the average forgets as fast as there are steps to remember.
+            get_ema_multi_avg_fn(min(config.average, step / (step + 9)))(averaged, parameters, step)
         spent += time.process_time() - began
         diverged = not value.isfinite().item()
         due = sum(spent >= share * config.seconds for share in checks)

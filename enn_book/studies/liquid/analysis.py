@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from enn_book.style import number
 from enn_lib.graph import neighbours
 
 DIFFUSION_UNIT = 1e4
@@ -94,3 +95,8 @@ def of_blocks(values: Tensor) -> tuple[Tensor, Tensor]:
 def pooled(means: Sequence[Tensor], errors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The mean over starts, and its standard error from those of each start."""
     return torch.stack([*means]).mean(dim=0), torch.stack([*errors]).square().sum(dim=0).sqrt() / len(errors)
+
+
+def plus_minus(mean: Tensor | float, error: Tensor | float) -> str:
+    """A mean with its standard error, as a page shows it."""
+    return number(float(mean), 1, spread=float(error))

@@ -66,8 +66,10 @@ def test_an_energy_of_pairs_is_found_by_least_squares_and_misses_only_the_threes
 
 @both_kinds
 def test_without_the_network_the_pairs_are_left(kind):
-    field = without_network(fitted(kind, PAIRS, 1))
-    positions = snapshots(30)[24:]
+    whole, positions = fitted(kind, PAIRS, 1), snapshots(30)[24:]
+    before, field = whole.forces(positions), without_network(whole)
+    torch.testing.assert_close(whole.forces(positions), before, msg="the original is left as it was")
+    assert not field.forces(positions).equal(before)
     assert rms(field.forces(positions) - PAIRS.forces(positions)) < 0.02 * rms(PAIRS.forces(positions))
 
 

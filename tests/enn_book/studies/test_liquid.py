@@ -12,6 +12,7 @@ from enn_book.studies.liquid import study
 from enn_book.studies.liquid.analysis import (
     mean_square_displacement,
     of_blocks,
+    plus_minus,
     pooled,
     radial_distribution,
     slope,
@@ -79,6 +80,10 @@ def test_the_error_of_blocks_is_that_of_their_mean():
 def test_starts_are_pooled_as_independent_measurements():
     mean, error = pooled([torch.tensor(1.0), torch.tensor(3.0)], [torch.tensor(0.3), torch.tensor(0.4)])
     assert (mean.item(), error.item()) == (2.0, pytest.approx(0.25))
+
+
+def test_a_mean_is_shown_to_the_digit_of_its_error():
+    assert plus_minus(torch.tensor(2.4313), torch.tensor(0.018)) == "2.43 ± 0.02"
 
 
 def test_the_crystal_is_as_dense_as_rahman_s_liquid():
