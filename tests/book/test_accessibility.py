@@ -4,12 +4,14 @@ axe-core looks for what keeps people out: too little contrast, controls without 
 keyboard cannot reach, lists and tables that are none. ``make check-book`` runs this after ``make book``.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import PAGES, PHONE
 from pdf import MATHEMATICS_IS_SET
+from playwright.sync_api import TimeoutError
 
 FORMULAS = """() => [...document.querySelectorAll("article .math")]
     .filter(formula => !formula.querySelector("mjx-container")).map(formula => formula.textContent)"""
@@ -90,6 +92,9 @@ def seen(page, visit) -> Seen:
         dark = violations(browser, runOnly=["color-contrast"])
         browser.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         browser.wait_for_function("document.documentElement.clientWidth < 400")
+        # The theme makes reachable what scrolls, a moment after a change of the width.
+        with suppress(TimeoutError):
+            browser.wait_for_function(f"({UNREACHABLE})().length === 0", timeout=5_000)
         out, unreachable = (browser.evaluate(script) for script in (STICKING_OUT, UNREACHABLE))
         SEEN[page] = Seen(light, dark, formulas, out, unreachable)
     return SEEN[page]
