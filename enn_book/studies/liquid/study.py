@@ -441,7 +441,8 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
     """Train the model of a configuration, and simulate a liquid that the analytic forces have melted.
 
     It records the ``force_rmsd`` of a component on snapshots of other liquids at 94.4 K, and ``truth_rms``,
-    that of the forces themselves, eV/Å; the ``seconds_of_training``; why a simulation ``ended`` before its
+    that of the forces themselves, eV/Å, and for "pairs" ``threes_rms``, that of their part which Lennard-Jones
+    lacks; the ``seconds_of_training``; why a simulation ``ended`` before its
     end, and after how many ps; the `temperature_of_centre` at the end, ``centre_K``; the ``temperature``, K,
     with its error; ``diffusion_of_blocks``, about the centre; by replica ``heating_K_per_ns``, the slope of
     the true energy in units of 3 k_B an atom, and ``own_drift_K_per_ns``, that of the energy which the model
@@ -461,6 +462,9 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
         error = model.in_cell(small).forces(positions) - forces
         measured["force_rmsd"] = error.square().mean().sqrt().item()
         measured["truth_rms"] = forces.square().mean().sqrt().item()
+        if config.model == "pairs":
+            threes = forces - analytic("lj", small).forces(positions)
+            measured["threes_rms"] = threes.square().mean().sqrt().item()
         if not config.picoseconds:
             return Outcome(measured)
         field, weights = model.in_cell(cell), None if config.model == "pairs" else weights_of(model)
