@@ -444,8 +444,8 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
     that of the forces themselves, eV/Å, and for "pairs" ``threes_rms``, that of the part of them which
     Lennard-Jones lacks; the ``seconds_of_training``; why a simulation ``ended`` before its end, and after how
     many ps; the `temperature_of_centre` at the end, ``centre_K``; the ``temperature``, K, with its error;
-    ``diffusion_of_blocks``, about the centre; by replica ``heating_K_per_ns``, the slope of the true energy in
-    units of 3 k_B an atom, and ``own_drift_K_per_ns``, that of the energy which the model itself has; and
+    ``diffusion_of_blocks``, about the centre; by replica ``heating_K_per_ns``, the slope of the true energy
+    in units of 3 k_B an atom, and ``own_drift_K_per_ns``, that of the energy which the model itself has; and
     ``given_K_per_ns``, what a thermostat puts in once it has settled.
     """
     if isinstance(config, CostConfig):
