@@ -180,6 +180,7 @@ def test_a_model_is_trained_simulated_and_read_back(model, tmp_path, brief, monk
 def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so(tmp_path, brief):
     record = STUDY.repeat(tmp_path, names=["triples.pairs.0"])["triples.pairs.0"]
     assert 1.5e-4 < record["force_rmsd"] < 0.02 * record["truth_rms"], "of pairs alone they miss 5e-5"
+    assert 0.02 < record["threes_rms"] / record["truth_rms"] < 0.03, "which Lennard-Jones lacks"
     assert "temperature" not in record.values
 
 
