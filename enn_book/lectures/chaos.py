@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from enn_lib.argon import ARGON, ARGON_MASS, largest_distance
-from enn_lib.dynamics import ACCELERATION, Trajectory, VelocityVerlet, per_atom, simulate
+from enn_lib.argon import ARGON, largest_distance
+from enn_lib.dynamics import ACCELERATION, Trajectory, per_atom, simulate
 from enn_lib.evaluation import predict
 from enn_lib.force_field import ForceField
 
@@ -74,78 +74,6 @@ def energy_drift(energy: Tensor, time: Tensor) -> Tensor:
         raise ValueError(f"time: got {len(time)} records, wanted at least 2")
     t = (time - time.mean()).unsqueeze(-1)
     return 1e6 * (t * (energy - energy.mean(dim=0))).sum(dim=0) / t.square().sum()
-
-
-def lyapunov_exponent(
-    force_field: ForceField,
-    positions: Tensor,
-    velocities: Tensor,
-    steps: int,
-    dt: float = 1.0,
-    *,
-    mass: float = ARGON_MASS,
-    every: int = 10,
-    separation: float = 1e-7,
-    unit_time: float = 300.0,
-    seed: int = 0,
-) -> Tensor:
-    r"""The largest Lyapunov exponent, from two trajectories (Benettin, Galgani and Strelcyn 1976).
-
-    .. math::
-        \lambda = \frac{1}{T} \sum_k \ln \frac{d_k}{d_0}, \qquad
-        d^2 = |\delta \mathbf r|^2 + \tau^2 |\delta \mathbf v|^2
-
-    A shadow begins at a random small distance d_0; after every so many steps its distance is measured and
-    shrunk back to d_0 along its own direction. What is returned is the running estimate: it is a number
-    of the system only where it has settled. In a system that is not chaotic it goes to zero as ln(T)/T.
-
-    Args:
-        force_field: gives the forces, eV/Å; any shape of positions that it takes will do.
-        positions: Å, ``(samples, ...)``, float64.
-        velocities: Å/fs, of the same shape.
-        steps: a multiple of `every`.
-        dt: fs.
-        mass: of every atom, u.
-        every: steps between two measurements.
-        separation: d_0, Å.
-        unit_time: tau, fs, which makes velocities lengths. The limit does not depend on it.
-        seed: of the direction in which the shadow begins.
-
-    Returns:
-        The estimate after each measurement, 1/fs, ``(steps // every, samples)``.
-
-    Raises:
-        ValueError: if `steps` is not a positive multiple of `every`, or `separation` is not positive.
-    """
-    if every < 1 or steps < every or steps % every or not separation > 0:
-        raise ValueError(
-            f"steps, every, separation: got {steps}, {every}, {separation}, "
-            "wanted a positive multiple of a positive number, and a positive distance"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    n = len(positions)
-
-    def size(dr: Tensor, dv: Tensor) -> Tensor:
-        square = dr.square() + (unit_time * dv).square()
-        return square.flatten(1).sum(dim=1).sqrt().reshape(n, *[1] * (dr.ndim - 1))
-
-    dr, dv = (torch.randn(positions.shape, dtype=positions.dtype, generator=generator) for _ in range(2))
-    dv = dv / unit_time
-    integrator = VelocityVerlet(force_field, dt, mass)
-    r, v, logs = positions, velocities, []
-    total = torch.zeros(n, dtype=positions.dtype)
-    for k in range(1, steps // every + 1):
-        shrink = separation / size(dr, dv)
-        both_r = torch.cat((r, r + shrink * dr))
-        both_v = torch.cat((v, v + shrink * dv))
-        state = (both_r, both_v, force_field.forces(both_r))
-        for _ in range(every):
-            state = integrator.step(*state)
-        (r, shadow_r), (v, shadow_v) = (part.split(n) for part in state[:2])
-        dr, dv = shadow_r - r, shadow_v - v
-        total = total + (size(dr, dv).flatten() / separation).log()
-        logs.append(total / (k * every * dt))
-    return torch.stack(logs)
 
 
 def deviation_without_amplification(

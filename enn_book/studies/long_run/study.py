@@ -1,15 +1,16 @@
-"""What becomes of the atoms under every force field of the book, over up to 100,000 steps.
+"""What becomes of the atoms under every force field of the book, for 100 ps, and under six for 1 ns.
 
 A record is a force field. Its tables are "energy", of the true energy in long runs; "growth", of the
 deviation from the true dynamics; and "heat", of the time hot clusters spend outside of the training range.
 """
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from enn_book.lectures.chaos import Watched, deviation_without_amplification, energy_drift
 from enn_book.lectures.diagnostics import TrainingRange
@@ -31,6 +32,7 @@ from enn_lib.dynamics import (
 from enn_lib.force_field import ForceField
 from enn_lib.permutation import PermutationAverage
 from enn_lib.runs import load_run
+from enn_lib.settings import Config, build_optimiser
 from enn_lib.training import fit
 
 PEERS_FOLLOWED = (
@@ -43,6 +45,15 @@ FIELDS = (
 )  # fmt: skip
 """The force fields, the shipped runs alone and averaged over S4, an energy's model, and peers."""
 
+NANOSECOND = ("analytic", "reference", "painn", "energy-model", "enn", "energy-model-rough")
+"""The force fields whose energies are followed for 1 ns, in records NAME-ns.
+
+Of the last four, two and two have about the same error, and one of each two has an energy.
+"""
+
+TRAINED = {"energy-model": 3800, "energy-model-rough": 640}
+"""The energy models, which the study trains itself, and the steps of their training."""
+
 TEN = tuple(f"{name}{over}" for name in ("reference", "reference-1") for over in ("", "-s4"))
 """The shipped runs whose energies are also followed from the ten starts of sec. 4.3, in records NAME-ten."""
 
@@ -51,13 +62,14 @@ Rows = list[tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Following:
-    """A force field, and how long it is followed. Every step is 1 fs.
+    """A force field, and how long it is followed.
 
     Attributes:
-        field: one of `FIELDS`.
+        field: one of `FIELDS`, `NANOSECOND` or `TEN`.
         samples: starts as in sec. 4.3, with other velocities, from one seed.
         steps: for the energies.
         every: steps between two energies.
+        dt: of a step for the energies, fs; it is 1 fs for the deviations and the heat.
         growth_steps: for the deviations; sec. 4.3 calls Fig. 4 acceptable up to here.
         growth_every: steps between two deviations.
         temperatures: of the starts that are heated, K.
@@ -70,6 +82,7 @@ class Following:
     samples: int = 3
     steps: int = 100_000
     every: int = 100
+    dt: float = 1.0
     growth_steps: int = 4000
     growth_every: int = 20
     temperatures: tuple[float, ...] = (10, 20, 40, 80, 160, 320, 640, 1280)
@@ -79,19 +92,24 @@ class Following:
 
 
 def plan(records: Records, length: float | None) -> dict[str, Following]:
-    """A record for each force field, and for `TEN` a second one, of which only the energies matter."""
-    trained = {"energy-model": {"training_steps": 600, "n_configurations": 20_000}}
+    """A record for each force field; and those of `TEN` and `NANOSECOND`, of which only the energies matter.
+
+    Under "enn", which drives the atoms to high speeds, the steps of the nanosecond are 2 fs instead of 10.
+    """
+    trained = {name: {"training_steps": n, "n_configurations": 100_000} for name, n in TRAINED.items()}
     short = {"samples": 10, "every": 500, "growth_steps": 20, "temperatures": (10,), "heat_steps": 20}
+    slow = {"enn": {"dt": 2.0, "steps": 500_000}, "energy-model-rough": trained["energy-model-rough"]}
     ten = {f"{name}-ten": Following(name, **short) for name in TEN}
-    return {name: Following(name, **trained.get(name, {})) for name in FIELDS} | ten
+    long = {f"{name}-ns": Following(name, **{"dt": 10.0} | short | slow.get(name, {})) for name in NANOSECOND}
+    return {name: Following(name, **trained.get(name, {})) for name in FIELDS} | ten | long
 
 
 def force_field(name: str) -> ForceField:
-    """One of `FIELDS` in float64; the energy model is that of the record that comes with the book."""
+    """A force field of the study in float64; an energy model is that of the record in the book."""
     if name == "analytic":
         return ARGON
-    if name == "energy-model":
-        record = load("long_run")[name]
+    if name in TRAINED:
+        record = load("long_run")[name if name in FIELDS else f"{name}-ns"]
         return energy_model(record.weights(), Scales(**record["scales"]))
     if name in PEERS_FOLLOWED:
         return module("peers").trained(name)
@@ -104,12 +122,12 @@ def _untrained_energy_model() -> EnergyENN:
 
 
 def train_energy_model(steps: int, n_configurations: int) -> tuple[dict[str, Tensor], Scales]:
-    """Train a small `EnergyENN` for some seconds.
+    """Train a small `EnergyENN` with SOAP, at the rate of most models of the study of peers.
 
     It is repeated to rounding only, which dynamics amplify, so that a record keeps the weights.
 
     Args:
-        steps: of the training.
+        steps: of the training, of 500 configurations each.
         n_configurations: of the data, 60 % of which train.
 
     Returns:
@@ -118,23 +136,32 @@ def train_energy_model(steps: int, n_configurations: int) -> tuple[dict[str, Ten
     data = generate_data(n_configurations)
     model = _untrained_energy_model()
     inputs, targets = data.train.inputs(data.scales), data.train.targets(data.scales)
-    fit(model, inputs, targets, steps=steps, batch_size=500)
+
+    def soap(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return build_optimiser(Config(optimiser="soap", learning_rate=lr), model)
+
+    fit(model, inputs, targets, steps=steps, batch_size=500, learning_rate=0.01, optimiser=soap)
     return model.state_dict(), data.scales
 
 
 def energy_model(weights: dict[str, Tensor], scales: Scales) -> EnergyForceField:
-    """The energy model of some weights in float64: conservative, less accurate."""
+    """The energy model of some weights in float64."""
     model = _untrained_energy_model()
     model.load_state_dict(weights)
     return EnergyForceField(model.to(torch.float64), scales)
 
 
 def run_following(config: Following) -> Outcome:
-    """Follow a force field; the energy model is trained first, and its weights and scales are kept."""
+    """Follow a force field; an energy model is trained first, and its weights and scales are kept.
+
+    Its ``training_seconds`` are of processor time.
+    """
     measured, weights = {}, None
     if config.training_steps:
+        began = time.process_time()
         weights, scales = train_energy_model(config.training_steps, config.n_configurations)
-        measured, field = {"scales": asdict(scales)}, energy_model(weights, scales)
+        measured = {"scales": asdict(scales), "training_seconds": round(time.process_time() - began, 1)}
+        field = energy_model(weights, scales)
     else:
         field = force_field(config.field)
 
@@ -142,7 +169,7 @@ def run_following(config: Following) -> Outcome:
     rows = {
         "growth": grow(field, config.growth_steps, n, config.growth_every),
         "heat": heat(field, config.heat_steps, n, config.temperatures),
-        "energy": follow(field, config.steps, n, config.every),
+        "energy": follow(field, config.steps, n, config.every, config.dt),
     }
     return Outcome(measured, {kind: (columns(kind, n), rows[kind]) for kind in rows}, weights)
 
@@ -158,7 +185,11 @@ def columns(kind: str, samples: int = Following.samples) -> list[str]:
 
 
 def follow(
-    force_field: ForceField, steps: int, samples: int = Following.samples, every: int = Following.every
+    force_field: ForceField,
+    steps: int,
+    samples: int = Following.samples,
+    every: int = Following.every,
+    dt: float = Following.dt,
 ) -> Rows:
     """Move the atoms from the start of sec. 4.3, and look at the start and after each `every` steps.
 
@@ -169,7 +200,7 @@ def follow(
         Rows of the step; the true total energy (Eq. 47) of every sample, eV; and the least and the
         greatest distance of a pair in all samples that are left, Å, at this step.
     """
-    integrator = VelocityVerlet(Watched(force_field))
+    integrator = VelocityVerlet(Watched(force_field), dt)
     r, v = paper_initial_conditions(samples)
     f = force_field.forces(r)
     rows: Rows = []
@@ -247,17 +278,17 @@ class Fate:
     drift: float
 
 
-def fates(energies: Columns) -> list[Fate]:
-    """What became of each sample of a table "energy"."""
-    time = torch.tensor(energies["step"], dtype=torch.float64)
+def fates(energies: Columns, dt: float = Following.dt) -> list[Fate]:
+    """What became of each sample of a table "energy", whose steps are of `dt` fs."""
+    times = dt * torch.tensor(energies["step"], dtype=torch.float64)
     found = []
     for name, column in energies.items():
         if name.startswith("energy_"):
             energy = torch.tensor(column, dtype=torch.float64)
             kept = int(energy.isnan().int().argmax()) if energy.isnan().any() else len(energy)
-            drift = energy_drift(energy[:kept, None], time[:kept]).item() if kept > 1 else math.nan
+            drift = energy_drift(energy[:kept, None], times[:kept]).item() if kept > 1 else math.nan
             change = (energy[:kept] - energy[0]).abs().max().item()
-            found.append(Fate(time[kept].item() if kept < len(energy) else None, change, drift))
+            found.append(Fate(times[kept].item() if kept < len(energy) else None, change, drift))
     return found
 
 

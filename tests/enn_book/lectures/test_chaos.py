@@ -1,4 +1,4 @@
-"""Trajectories under the physicist's eye: reversal, drift, known Lyapunov exponents, errors that add up."""
+"""Trajectories under the physicist's eye: reversal, drift, errors that add up."""
 
 import math
 from itertools import count
@@ -12,7 +12,6 @@ from enn_book.lectures.chaos import (
     Watched,
     deviation_without_amplification,
     energy_drift,
-    lyapunov_exponent,
     reversal_error,
 )
 from enn_lib.argon import ARGON, ARGON_MASS
@@ -24,12 +23,6 @@ START = paper_initial_conditions(2)
 def spring(k, push=0.0):
     """Forces k r: springs if k is negative, an inverted pendulum in every direction if it is positive."""
     return SimpleNamespace(forces=lambda r: k * r + push)
-
-
-def henon_heiles(r):
-    """The system of Hénon and Heiles (1964) in the plane of the first two coordinates, in its own units."""
-    x, y, z = r.unbind(-1)
-    return torch.stack((-x - 2 * x * y, -y - x * x + y * y, torch.zeros_like(z)), dim=-1)
 
 
 def vortex(r):
@@ -118,53 +111,6 @@ def test_the_drift_is_the_slope_in_ev_per_nanosecond():
 def test_one_record_has_no_slope():
     with pytest.raises(ValueError, match="time: got 1 records"):
         energy_drift(torch.zeros(1, 2), torch.zeros(1))
-
-
-# Lyapunov exponents
-
-
-def test_an_inverted_pendulum_has_the_exponent_of_its_equation():
-    """r'' = (k/m) r grows as exp(sqrt(k/m) t)."""
-    k = 0.1
-    top = torch.zeros(2, 4, 3, dtype=torch.float64)  # at rest where it balances
-    estimate = lyapunov_exponent(spring(k), top, top, 6000, every=100)
-    late = (60 * estimate[-1] - 30 * estimate[29]) / 30  # without the turn into the growing direction
-    assert late.tolist() == pytest.approx([math.sqrt(k * ACCELERATION / ARGON_MASS)] * 2, rel=1e-3)
-
-
-def test_a_spring_has_exponent_zero():
-    """With the unit of time that is its own, the distance to the shadow is constant."""
-    k = -0.1
-    own = math.sqrt(ARGON_MASS / (-k * ACCELERATION))
-    estimate = lyapunov_exponent(spring(k), *START, 2000, every=100, unit_time=own)
-    assert estimate[-1].abs().max() < 1e-5
-
-
-def henon_heiles_exponents(energy, samples=8):
-    """Starts of one energy on x = 0, y and the direction of the velocity various; and the exponents."""
-    y = torch.linspace(-0.1, 0.1, samples, dtype=torch.float64)
-    potential = 0.5 * y**2 - y**3 / 3
-    speed = (2 * (energy - potential)).sqrt()
-    zero = torch.zeros_like(y)
-    r = torch.stack((zero, y, zero), dim=-1).unsqueeze(-2)
-    v = torch.stack((0.8 * speed, 0.6 * speed, zero), dim=-1).unsqueeze(-2)
-    field = SimpleNamespace(forces=henon_heiles)
-    return lyapunov_exponent(field, r, v, 12_000, 0.05, mass=ACCELERATION, every=10, unit_time=1.0)[-1]
-
-
-def test_henon_heiles_at_the_escape_energy_has_its_published_exponent():
-    """0.13 at energy 1/6 (Benettin, Galgani and Strelcyn 1976 give 0.13 with some per cent of spread)."""
-    assert henon_heiles_exponents(1 / 6).median().item() == pytest.approx(0.13, abs=0.03)
-
-
-def test_henon_heiles_at_low_energy_is_regular():
-    assert henon_heiles_exponents(1 / 50).max() < 0.015, "ln(T)/T of 600 units is 0.01"
-
-
-@pytest.mark.parametrize(("steps", "every", "separation"), [(5, 10, 1e-7), (15, 10, 1e-7), (10, 10, 0.0)])
-def test_numbers_that_do_not_fit_are_named(steps, every, separation):
-    with pytest.raises(ValueError, match="steps, every, separation: got"):
-        lyapunov_exponent(ARGON, *START, steps, every=every, separation=separation)
 
 
 # Whose fault
