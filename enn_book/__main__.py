@@ -116,10 +116,10 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(function=_study)
     command = commands.add_parser(
         "benchmark",
-        help="measure how fast this machine trains and simulates",
+        help="measure how fast this machine trains",
         description="Measure, in about five minutes on an otherwise idle machine, training beside a "
-        "straightforward program and beside matrix products alone, dynamics beside the analytic force and "
-        "ASE, and two processes beside two threads; write a record for each, over those that are there.",
+        "straightforward program and beside matrix products alone, where the time goes on one core, and two "
+        "processes beside two threads; write a record for each, over those that are there.",
     )
     command.add_argument("--out", required=True, type=Path, help="the folder of the records")
     command.set_defaults(function=_benchmark)

@@ -1,4 +1,4 @@
-"""How fast one machine trains and simulates, and what a training of given length costs elsewhere.
+"""How fast one machine trains, and beside what that is fast.
 
 ``python -m enn_book benchmark --out DIR`` measures it anew, best on a machine that has nothing else to do.
 """
@@ -8,32 +8,21 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
-from ase import Atoms, units
-from ase.calculators.lj import LennardJones as AseLennardJones
-from ase.md.verlet import VelocityVerlet as AseVelocityVerlet
 
-from enn_book.studies import shipped_first
+from enn_book.studies.speed.one_core import COLUMNS as ONE_CORE_COLUMNS
 from enn_book.studies.speed.timing import VARIANTS, gradients, time_in_turns
 from enn_book.studies.study import Outcome, Records, Study
 from enn_book.style import Table, table
-from enn_lib.argon import ARGON
-from enn_lib.dynamics import PAPER_POSITIONS, VelocityVerlet, paper_initial_conditions
-from enn_lib.force_field import NetworkForceField
 from enn_lib.network import PAPER_WIDTHS
-from enn_lib.runs import load_run
 from enn_lib.settings import Config
 
 TRAINING_COLUMNS = ("threads", "batch", *VARIANTS)
 """Seconds for the gradient of one configuration, for each variant."""
-
-DYNAMICS_COLUMNS = ("threads", "samples", "network", "network_float32", "analytic", "ase")
-"""Seconds for one step of all samples; in the last column for one step of one, which is how ASE works."""
 
 WORKERS_COLUMNS = ("processes", "threads", "batch", "step")
 """Processes; threads of all of them together; and seconds for one configuration in a step of training."""
@@ -78,49 +67,33 @@ class Gradients:
 
 
 @dataclass(frozen=True)
-class Dynamics:
-    """How steps of dynamics are timed.
+class OneCore:
+    """How the ways to compute a gradient are timed on one core.
 
     Attributes:
-        samples: simulated at once.
-        threads: torch's.
+        batch: configurations.
         seconds: see `time_in_turns`.
-        run: whose network it is.
+        repeats: all of it so often.
+        compiled: see `Gradients`.
     """
 
-    samples: tuple[int, ...] = (1, 10, 1000, 100_000)
-    threads: tuple[int, ...] = (1, 2)
-    seconds: float = 1.0
-    run: str = "softened"
+    batch: int = Config.chunk_size
+    seconds: float = 12.0
+    repeats: int = 3
+    compiled: bool = True
 
     def measure(self) -> Outcome:
-        """Time them, with `DYNAMICS_COLUMNS`."""
-        run = load_run(shipped_first(self.run))
-        fields = {
-            "network": run.force_field,
-            "network_float32": NetworkForceField(run.network, run.scales),
-            "analytic": ARGON,
-        }
-        rows: Rows = []
-        for count in self.threads:
-            torch.set_num_threads(count)
-            for n in self.samples:
-                positions, velocities = paper_initial_conditions(n)
-                functions = {"ase": _ase_step()}
-                for name, force_field in fields.items():
-                    state = positions, velocities, force_field.forces(positions)
-                    functions[name] = partial(VelocityVerlet(force_field).step, *state)
-                times = time_in_turns(functions, seconds=self.seconds)
-                rows.append((count, n, *(times[name] for name in DYNAMICS_COLUMNS[2:])))
-        return Outcome(tables={"": (DYNAMICS_COLUMNS, rows)})
-
-
-def _ase_step() -> Callable[[], object]:
-    """One step of one sample with ASE's own potential and integrator."""
-    atoms = Atoms("Ar4", PAPER_POSITIONS.numpy())
-    atoms.calc = AseLennardJones(sigma=ARGON.r0, epsilon=ARGON.epsilon, rc=1e4)
-    dynamics = AseVelocityVerlet(atoms, timestep=units.fs)
-    return lambda: dynamics.run(1)
+        """Time them in a process of their own, in which all libraries have one thread."""
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "enn_book.studies.speed.one_core",
+                str(self.batch), str(self.seconds), str(self.repeats), str(int(self.compiled)),
+            ],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True, encoding="utf-8", check=True,
+        )  # fmt: skip
+        rows = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+        return Outcome(tables={"": (ONE_CORE_COLUMNS, rows)})
 
 
 @dataclass(frozen=True)
@@ -163,8 +136,12 @@ def summary(records: Records) -> Table:
     for threads, batch, slow, _, ours, alone in zip(*records["training"].table().values(), strict=True):
         for name, other in (("straightforward", slow), ("products alone", alone)):
             rows.append([f"gradient, beside {name}", threads, batch, ours, other])
-    for threads, samples, ours, _, _, ase in zip(*records["dynamics"].table().values(), strict=True):
-        rows.append(["dynamics, beside ASE", threads, samples, ours, samples * ase])
+    core = records["one_core"].table()
+    single = {name: median(core[name][: core["bits"].count(32)]) for name in ONE_CORE_COLUMNS[1:]}
+    for name, other in single.items():
+        if name != "compiled":
+            batch = records["one_core"].config["batch"]
+            rows.append([f"on one core, beside `{name}`", 1, batch, single["compiled"], other])
     alone = {}
     for processes, threads, batch, step in zip(*records["workers"].table().values(), strict=True):
         alone.setdefault(batch, step)  # the first rows are those of one thread
@@ -176,42 +153,9 @@ def summary(records: Records) -> Table:
 
 
 STUDY = Study(
-    question="How fast do training and dynamics run on one machine, and beside what is that fast?",
-    plan=lambda records, length: {"training": Gradients(), "dynamics": Dynamics(), "workers": Processes()},
+    question="How fast does training run on one machine, and beside what is that fast?",
+    plan=lambda records, length: {"training": Gradients(), "one_core": OneCore(), "workers": Processes()},
     run=lambda config: config.measure(),
     summary=summary,
     digits=5,
 )
-
-
-def training_seconds(
-    iterations: float,
-    configurations: float,
-    operations: float,
-    rate: float,
-    *,
-    processors: int = 1,
-    message: float = 0.0,
-) -> float:
-    r"""How long a training takes, by a model.
-
-    .. math:: t = N_\text{iterations} \left( \frac{N_\text{batch}\, C}{p\, R} + t_\text{message} \right)
-
-    Args:
-        iterations: gradients of the whole batch.
-        configurations: in the batch.
-        operations: C, for the gradient of one configuration.
-        rate: R, operations a second that one processor sustains.
-        processors: p, sharing the batch evenly.
-        message: seconds to add up the gradients of all processors; nothing if there is one.
-
-    Raises:
-        ValueError: if a number is not positive, or `message` is negative.
-    """
-    if not (min(iterations, configurations, operations, rate) > 0 and processors >= 1 and message >= 0):
-        raise ValueError(
-            f"iterations, configurations, operations, rate, processors, message: got {iterations}, "
-            f"{configurations}, {operations}, {rate}, {processors}, {message}, wanted positive numbers"
-        )
-    each = configurations * operations / (processors * rate)
-    return iterations * (each + (message if processors > 1 else 0.0))

@@ -57,7 +57,6 @@ def test_a_run_that_a_study_keeps_is_found_by_its_name(name):
     [
         ("long_run", lambda study: study.force_field("reference-s4")),
         ("seeds", lambda study: study.STUDY.plan({}, None)),
-        ("speed", lambda study: study.Dynamics(run="reference").measure()),
         ("tail", lambda study: study.run_tail(study.Tail("reference"))),
         ("velocities", lambda study: study.run_sets(study.Sets("reference"))),
     ],
