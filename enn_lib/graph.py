@@ -49,10 +49,9 @@ def polynomial_cutoff(distance: Tensor, cutoff: float, power: int = 3) -> Tensor
     _check_cutoff(cutoff)
     if power < 3:
         raise ValueError(f"power: got {power}, wanted at least 3")
-    p = power
     t = (distance / cutoff).clamp_max(1.0)
-    inner = -(p + 1) * (p + 2) / 2 + p * (p + 2) * t - p * (p + 1) / 2 * t * t
-    return torch.where(distance < cutoff, 1 + t**p * inner, 0.0)
+    # The same polynomial, by its factor: the sum above loses all digits where it is about to vanish.
+    return (1 - t) ** 3 * sum((k + 1) * (k + 2) / 2 * t**k for k in range(power))
 
 
 class GaussianRadial(nn.Module):

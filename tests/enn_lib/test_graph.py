@@ -100,6 +100,13 @@ def test_with_power_three_the_cutoff_is_the_quintic_smooth_step():
     )
 
 
+@smooth
+def test_in_float32_the_cutoff_keeps_its_digits_where_it_is_about_to_vanish(power):
+    r = CUTOFF * (1 - torch.logspace(-1, -3, 20, dtype=torch.float64)).float()
+    exact = polynomial_cutoff(r.double(), CUTOFF, power).float()
+    torch.testing.assert_close(polynomial_cutoff(r, CUTOFF, power), exact, rtol=1e-3, atol=0)
+
+
 @given(power=st.integers(3, 9), scale=st.floats(0.1, 100))
 def test_the_cutoff_falls_and_depends_on_the_ratio_of_distance_and_cutoff_alone(power, scale):
     t = torch.linspace(0, 1.2, 50, dtype=torch.float64)
