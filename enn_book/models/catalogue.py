@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from enn_book.models.enn import GraphENN, RelativeENN
-from enn_book.models.rivals import EGNN, InvariantScalars, PaiNN, PairRadial, Perceptron, VectorNeurons
+from enn_book.models.rivals import (
+    EGNN,
+    FrameAverage,
+    InvariantScalars,
+    PaiNN,
+    PairRadial,
+    Perceptron,
+    VectorNeurons,
+)
+from enn_book.models.tensor_products import TensorProducts
 from enn_lib.argon import N_ATOMS, Scales, check_positions
 from enn_lib.force_field import gradients_as_of
 
@@ -25,6 +34,7 @@ class Peer:
         augment: what happens to a batch before each step: "rotate" turns or reflects every configuration by
             its own random member of O(3), "relabel" renumbers its atoms by its own random permutation.
         average: average over the 24 permutations when it is used (sec. 3.5).
+        extra: the package of an optional extra that it needs.
     """
 
     title: str
@@ -32,6 +42,7 @@ class Peer:
     groups: str
     augment: Literal["none", "rotate", "relabel"] = "none"
     average: bool = False
+    extra: str = ""
 
 
 PEERS: dict[str, Peer] = {
@@ -43,9 +54,11 @@ PEERS: dict[str, Peer] = {
     "enn-graph": Peer("ENN, graph layer", GraphENN, "TOS"),
     "perceptron": Peer("perceptron", Perceptron, "T"),
     "perceptron-rotated": Peer("perceptron, rotated data", Perceptron, "T", "rotate"),
+    "frames": Peer("perceptron in frames", FrameAverage, "TO"),
     "vector-neurons": Peer("Vector Neurons", VectorNeurons, "TO"),
     "egnn": Peer("EGNN", EGNN, "TOS"),
     "painn": Peer("PaiNN-like", PaiNN, "TOS"),
+    "tensor-products": Peer("tensor products", TensorProducts, "TOS", extra="e3nn"),
     "scalars": Peer("invariant scalars", InvariantScalars, "TO"),
     "pair-radial": Peer("pair-radial (ceiling)", PairRadial, "TOS"),
 }

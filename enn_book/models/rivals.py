@@ -7,6 +7,7 @@ units of its force scale. All are drawn from torch's global generator.
 `Perceptron`          no symmetry but that of translations
 `VectorNeurons`       linear maps of vectors, and a ReLU along learned directions (Deng et al. 2021)
 `InvariantScalars`    invariant scalars times relative vectors (Villar et al. 2021)
+`FrameAverage`        a perceptron averaged over the frames of the principal axes (Puny et al. 2022)
 `EGNN`                the E(n) equivariant graph network (Satorras, Hoogeboom and Welling 2021)
 `PaiNN`               like PaiNN (Schütt, Unke and Gastegger 2021): scalars and vectors that exchange
 `PairRadial`          the ceiling: a model that is told that forces are sums over pairs
@@ -91,6 +92,36 @@ class InvariantScalars(nn.Module):
         a, b = torch.triu_indices(x.shape[-1], x.shape[-1])
         f = self.layers((x.mT @ x)[..., a, b]).unflatten(-1, (N_ATOMS, N_ATOMS - 1))
         return (f.unsqueeze(-1) * edge_vectors(positions)).sum(dim=-2)
+
+
+class FrameAverage(nn.Module):
+    r"""A `Perceptron` averaged over the eight frames of the atoms' principal axes (their Eq. 3 and 7).
+
+    .. math:: \mathbf F(x) = \frac{1}{8} \sum_{Q} \mathrm{MLP}(x\, Q)\, Q^T
+
+    The columns of Q are eigenvectors of the covariance of the positions x, by increasing eigenvalue, each
+    with either sign: 2^3 frames, which turn and reflect as the atoms do. Eight evaluations make any network
+    equivariant under O(3), for a price: where two eigenvalues meet, the axes are exchanged and the forces
+    jump. At such a place, a square of atoms say, the axes are not defined, and forces are finite but those
+    of any one choice. Atoms in one plane or on one line are no such place: along an axis that they do not
+    extend in, nothing is fed to the network, and the average of what comes out is zero.
+    """
+
+    signs: Tensor
+
+    def __init__(self, width: int = 153, depth: int = 3):
+        """Make it, with a `Perceptron` of this width and depth, from torch's global generator."""
+        super().__init__()
+        self.network = Perceptron(width, depth)
+        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+        self.register_buffer("signs", signs, persistent=False)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Map ``(..., 4, 3)`` to ``(..., 4, 3)``, without unit."""
+        centred = positions - positions.mean(dim=-2, keepdim=True)
+        axes = torch.linalg.eigh(centred.mT @ centred).eigenvectors
+        frames = axes.unsqueeze(-3) * self.signs.unsqueeze(-2)
+        return (self.network(centred.unsqueeze(-3) @ frames) @ frames.mT).mean(dim=-3)
 
 
 class EGNNLayer(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from statistics import fmean
+from statistics import fmean, variance
 
 import torch
 from torch import Tensor, nn
@@ -291,3 +291,27 @@ def ahead(mine: Iterable[Record], theirs: Iterable[Record], error: str = "test_r
     if max(a) < min(b):
         return True
     return False if max(b) < min(a) else None
+
+
+STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
+"""Student's t for a two-sided interval of 95 %, by degrees of freedom."""
+
+
+def ratio(
+    mine: Iterable[Record], theirs: Iterable[Record], error: str = "test_rmsd"
+) -> tuple[float, float, float]:
+    """How many times the first model's error the second's is, and the ends of a 95 % interval over seeds.
+
+    Of the geometric means: the logarithms of the errors are taken to be normal, of one variance.
+
+    Raises:
+        ValueError: if there are fewer than two seeds of each, more than `STUDENT` knows, or a run diverged.
+    """
+    a, b = ([math.log(value) for value in errors(records, error)] for records in (mine, theirs))
+    free = len(a) + len(b) - 2
+    if min(len(a), len(b)) < 2 or free not in STUDENT or math.inf in a + b:
+        raise ValueError(f"mine, theirs: got {len(a)} and {len(b)} seeds, wanted 2 to 5 each, none diverged")
+    pooled = ((len(a) - 1) * variance(a) + (len(b) - 1) * variance(b)) / free
+    half = STUDENT[free] * (pooled * (1 / len(a) + 1 / len(b))) ** 0.5
+    middle = fmean(b) - fmean(a)
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)

@@ -27,7 +27,6 @@ QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text(encoding="utf-8")
 
 FIRST_EDITION = [
     *("training", "fire-on-the-network"),
-    "peers",
 ]
 """Pages that are still to be rewritten."""
 

@@ -1,7 +1,7 @@
 """All peers of the ENN with the same time and number of parameters, and some of them with fewer data."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from enn_book.models.catalogue import PEERS, PeerForceField, build_peer
 from enn_book.studies.study import Outcome, Record, Records, Study, load
 from enn_book.studies.timed import Comparison, TimedConfig, equivariance_errors, errors, mean_error, train_for
 from enn_book.studies.training import random_orthogonal
-from enn_book.style import Table, table
+from enn_book.style import Table, spread, table
 from enn_lib.argon import Configurations, Scales, generate_data
 from enn_lib.evaluation import rmsd
 from enn_lib.force_field import ForceField
@@ -21,6 +21,25 @@ SECONDS = 30.0
 
 TRIALS = (("soap", 0.003), ("adam", 0.003), ("soap", 0.01), ("adam", 0.001))
 """Optimisers and rates, of which each model gets the one that is best on validation on seed 0."""
+
+FIRST = (
+    *("enn", "enn-s4", "enn-softened-s4", "enn-graph", "perceptron", "perceptron-rotated"),
+    *("vector-neurons", "egnn", "painn", "scalars", "pair-radial"),
+)
+"""The models of the first comparison, on an Intel Xeon."""
+
+RIVALS = ("enn", "enn-graph", "frames", "egnn", "tensor-products")
+"""The models of the second, which have `SECONDS` and four times as much, on an AMD EPYC."""
+
+RATES = (("soap", 0.003), ("soap", 0.01))
+"""Optimisers and rates of the second comparison, each tried for `SECONDS` on seed 0."""
+
+BEYOND = {
+    "enn": (("soap", 0.001),),
+    **dict.fromkeys(("enn-graph", "egnn"), (("soap", 0.03),)),
+    **dict.fromkeys(("frames", "tensor-products"), (("soap", 0.03), ("soap", 0.1))),
+}
+"""Further trials, until the best of each model lies between two others."""
 
 SIZES = (100, 1000, 10_000, 60_000)
 """Numbers of training configurations of the sweep; the last is the whole."""
@@ -125,8 +144,29 @@ def run_peer(config: PeerConfig) -> Outcome:
     return Outcome(measured, weights=model.state_dict())
 
 
-COMPARISON = Comparison(tuple(PEERS), TRIALS, PeerConfig, fewer=dict.fromkeys(EFFICIENCY, SIZES[:-1]))
+COMPARISON = Comparison(FIRST, TRIALS, PeerConfig, fewer=dict.fromkeys(EFFICIENCY, SIZES[:-1]))
 """Every model gets the best of four trials, on all training configurations."""
+
+_SECOND = Comparison(RIVALS, RATES, PeerConfig, further=BEYOND, seeds=(3, 4, 5))
+LONGER = {1: _SECOND, 4: replace(_SECOND, share=0.25, seeds=(3, 4))}
+"""The second comparison, by how many times as long the runs are; each model gets the best of its trials."""
+
+
+def plan(records: Records, seconds: float) -> dict[str, PeerConfig]:
+    """All runs of the first comparison, then those of the second."""
+    wanted = COMPARISON.plan(records, seconds)
+    for times, comparison in LONGER.items():
+        wanted |= comparison.plan(records, times * seconds)
+    return wanted
+
+
+def longer(records: Records, seconds: float = SECONDS) -> dict[str, dict[float, list[Record]]]:
+    """The records of the second comparison: by model, by the seconds of its runs, over the seeds."""
+    found: dict[str, dict[float, list[Record]]] = {model: {} for model in RIVALS}
+    for times, comparison in LONGER.items():
+        for model, sizes in comparison.runs(records, times * seconds).items():
+            found[model][times * seconds] = sizes[SIZES[-1]]
+    return found
 
 
 def trained(model: str, records: Records | None = None) -> ForceField:
@@ -147,24 +187,38 @@ def trained(model: str, records: Records | None = None) -> ForceField:
 
 
 def _keeps(records: Records, record: Record) -> bool:
-    """Whether weights stay: those of the run on seed 0 that is chosen, and of all trials before that."""
-    chosen = COMPARISON.chosen(records, record.config["model"], record.config["seconds"])
-    return chosen is None or chosen.name == record.name
+    """Whether weights stay: those of the run on seed 0 that is chosen, and of all trials before that.
+
+    Of the models of the second comparison alone, those of the longest run on seed 3.
+    """
+    if (model := record.config["model"]) not in COMPARISON.models:
+        return record.config["seed"] == 3 and record.config["seconds"] != SECONDS
+    chosen = COMPARISON.chosen(records, model, record.config["seconds"])
+    return record.config["seed"] == 0 if chosen is None else chosen.name == record.name
 
 
 def summary(records: Records) -> Table:
-    """Test errors (eV/Å) of every model with its chosen optimiser, over the seeds."""
+    """Test errors (eV/Å) of every model with its chosen optimiser, over the seeds; of both comparisons."""
     rows = []
+
+    def add(model: str, n: int, runs: list[Record]) -> None:
+        config, found = runs[0].config, errors(runs)
+        how = "{optimiser}, {rate:g}, {seconds:g} s".format(**config)
+        rows.append([f"`{model}`", how, n, len(runs), mean_error(runs), spread(found)])
+
     for model, sizes in COMPARISON.runs(records, SECONDS).items():
         for n, runs in sizes.items():
-            optimiser = "{optimiser}, {rate:g}".format(**runs[0].config)
-            rows.append([f"`{model}`", n, optimiser, mean_error(runs), min(errors(runs)), max(errors(runs))])
-    return table(["model", "configurations", "optimiser", "test RMSD, mean", "least", "largest"], rows)
+            add(model, n, runs)
+    for model, times in longer(records).items():
+        for runs in times.values():
+            add(model, SIZES[-1], runs)
+    columns = ["model", "optimiser, rate, time", "configurations", "seeds", "test RMSD, mean", "range"]
+    return table(columns, rows)
 
 
 STUDY = Study(
     question="How accurate is the ENN beside other models of the same forces, at equal size and time?",
-    plan=COMPARISON.plan,
+    plan=plan,
     run=run_peer,
     length=SECONDS,
     unit="seconds of processor time",

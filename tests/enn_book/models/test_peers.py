@@ -1,25 +1,40 @@
 """The ENN's peers: each has the symmetries that the catalogue says and no other, and is as published."""
 
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import pytest
 import torch
 from examples import assert_seeded, normal, stirred
 
 from enn_book.models.catalogue import PEERS, PeerForceField, build_peer
-from enn_book.models.edges import edge_vectors, neighbours
+from enn_book.models.edges import CUTOFF, edge_vectors, neighbours
 from enn_book.models.enn import GraphENN
-from enn_book.models.rivals import EGNNLayer, InvariantScalars, PaiNNBlock, PairRadial, VectorNeurons
+from enn_book.models.rivals import (
+    EGNNLayer,
+    FrameAverage,
+    InvariantScalars,
+    PaiNNBlock,
+    PairRadial,
+    VectorNeurons,
+)
 from enn_lib.argon import ARGON, Scales, generate_data, relative_vectors, sample_positions
 from enn_lib.force_field import ForceField
-from enn_lib.groups import assert_equivariant
+from enn_lib.groups import assert_equivariant, random_element
 from enn_lib.network import ENN, PAPER_WIDTHS
 from enn_lib.permutation import PermutationAverage
 
-every_peer = pytest.mark.parametrize("name", PEERS)
 
-WITHOUT_NUMBERS = ("enn-graph", "egnn", "painn", "pair-radial")
-"""Models that take any number of atoms."""
+def each(names):
+    """A test for each of some models; without its optional extra a model is skipped."""
+    missing = {name: PEERS[name].extra and not find_spec(PEERS[name].extra) for name in names}
+    reason = "the optional extra 'peers' is not installed"
+    marks = {name: [pytest.mark.skipif(bool(missing[name]), reason=reason)] for name in names}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in names])
+
+
+every_peer = each(PEERS)
+of_any_number = each(("enn-graph", "egnn", "painn", "tensor-products", "pair-radial"))
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +48,10 @@ def model(name):
     return stirred(build_peer(name, 1))
 
 
-def check(function, group, positions):
-    output_action = "invariant" if group == "T" else None
-    assert_equivariant(function, positions, group=group, action="rows", output_action=output_action)
+def check(function, group, positions, tolerance=None):
+    action, output_action = "rows", "invariant" if group == "T" else None
+    options = {"action": action, "output_action": output_action, "tolerance": tolerance}
+    assert_equivariant(function, positions, group=group, **options)
 
 
 def as_used(name):
@@ -49,7 +65,8 @@ def test_a_peer_has_the_symmetries_of_the_catalogue_and_no_other(name, scaled):
     for group in "TOS":
         broken = pytest.raises(AssertionError, match="not equivariant")
         with nullcontext() if group in PEERS[name].groups else broken:
-            check(as_used(name).forces, group, 4.5 * scaled)
+            # e3nn has its coupling coefficients in the dtype in which the model was made, float32.
+            check(as_used(name).forces, group, 4.5 * scaled, 1e-8 if PEERS[name].extra else None)
 
 
 @every_peer
@@ -78,7 +95,7 @@ def test_a_peer_is_a_force_field_in_units(name):
     torch.testing.assert_close(field.forces(positions), torch.stack([field.forces(p) for p in positions]))
 
 
-@pytest.mark.parametrize("name", WITHOUT_NUMBERS)
+@of_any_number
 def test_models_without_numbered_atoms_take_other_numbers_of_them(name):
     check(model(name), "S", normal(2, 6, 3))
 
@@ -156,6 +173,52 @@ def test_vector_neurons_are_homogeneous(scaled):
     """Why they cannot learn a force that falls with the distance, but by directions."""
     made = model("vector-neurons")
     torch.testing.assert_close(made(3 * scaled), 3 * made(scaled))
+
+
+def test_eight_frames_are_averaged(scaled):
+    torch.manual_seed(0)
+    made, x = FrameAverage(7, 1).double(), scaled[0] - scaled[0].mean(dim=0)
+    values, axes = torch.linalg.eigh(x.T @ x)
+    assert values.diff().min() > 0.1
+    total = 0
+    for a in (1, -1):
+        for b in (1, -1):
+            for c in (1, -1):
+                q = axes * torch.tensor([a, b, c])
+                total = total + made.network(x @ q) @ q.T
+    torch.testing.assert_close(made(scaled[0]), total / 8)
+
+
+SQUARE = torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, -1, 0], [-1, 1, 0]], dtype=torch.float64)
+
+
+def test_atoms_in_a_plane_or_on_a_line_have_frames_that_turn_with_them(scaled):
+    """The axes across a line are not determined, but nothing depends on them."""
+    for extended in (2, 1):
+        flat = scaled * (torch.arange(3) < extended)
+        check(model("frames"), "O", flat @ random_element("O", 3, seed=4))
+
+
+def test_where_two_axes_are_equally_long_the_forces_in_frames_are_finite_and_jump():
+    made, close = model("frames"), 1e-7
+    assert made(SQUARE).isfinite().all()
+    longer, wider = (made(SQUARE * (1 + close * torch.eye(3, dtype=torch.float64)[k])) for k in (0, 1))
+    assert (longer - wider).norm() > 1e-2 * wider.norm()
+
+
+def test_tensor_products_end_at_the_cutoff():
+    pytest.importorskip("e3nn", reason="the optional extra 'peers' is not installed")
+    made, x = model("tensor-products"), 0.3 * normal(4, 3)
+    x[3] = torch.tensor([9.0, 0, 0])
+    assert made(x)[3].abs().max() == 0
+    torch.testing.assert_close(made(x)[:3], made(x + (torch.arange(4) == 3)[:, None] * CUTOFF)[:3])
+    assert (made(x)[:3] - made(x[:3])).norm() > 0.01 * made(x[:3]).norm(), "the mean is of all messages"
+
+
+def test_without_e3nn_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr("enn_book.models.tensor_products.o3", None)
+    with pytest.raises(ImportError, match=r"e3nn: got no such package, .*enn-lib\[peers\]"):
+        build_peer("tensor-products")
 
 
 def test_invariant_scalars_are_inner_products_times_relative_vectors(scaled):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from enn_book.studies.study import Outcome, Records, Study
-from enn_book.studies.timed import Comparison, TimedConfig, ahead, errors, mean_error, shown, train_for
+from enn_book.studies.timed import Comparison, TimedConfig, ahead, errors, mean_error, ratio, shown, train_for
 
 # The loop, on the problem of a line
 
@@ -302,3 +302,20 @@ def test_a_model_is_ahead_if_its_worst_run_is_better_than_the_other_s_best(mine,
 def test_no_records_are_no_verdict():
     with pytest.raises(ValueError, match="records: got none"):
         mean_error([])
+
+
+def test_the_ratio_of_two_models_has_the_interval_of_student_s_t():
+    """scipy.stats.ttest_ind of the logarithms has the same interval."""
+    scipy_stats = pytest.importorskip("scipy.stats")
+    mine, theirs = (0.01, 0.012, 0.009), (0.02, 0.03, 0.025)
+    found = scipy_stats.ttest_ind(*[[math.log(e) for e in each] for each in (theirs, mine)])
+    ends = found.confidence_interval(0.95)
+    middle = (math.prod(theirs) / math.prod(mine)) ** (1 / 3)
+    wanted = (middle, math.exp(ends.low), math.exp(ends.high))
+    assert ratio(runs(*mine), runs(*theirs)) == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize("mine", [(0.1,), (0.1, None), (0.1,) * 9])
+def test_one_seed_or_a_run_that_diverged_has_no_interval(mine):
+    with pytest.raises(ValueError, match=f"mine, theirs: got {len(mine)} and 2 seeds"):
+        ratio(runs(*mine), runs(0.1, 0.2))
