@@ -35,31 +35,33 @@ def plot_times(
     Args:
         study: the records by model and seconds.
         step: milliseconds, by model.
-        zero: the error of predicting no force.
+        zero: the error of predicting no force, eV/Å.
     """
-    figure, axis = new_figure(width=5.6, height=4.6)
-    last = {model: mean_error(times[max(times)]) for model, times in study.items()}
+    figure, axis = new_figure(width=5.6, height=4.1)
+    last = {model: 1000 * mean_error(times[max(times)]) for model, times in study.items()}
     low, free = min(last.values()), 0.0
     for model in sorted(study, key=last.__getitem__):
         times = study[model]
         color, marker, dash = LOOKS[model]
-        middle = [mean_error(found) for found in times.values()]
+        middle = [1000 * mean_error(found) for found in times.values()]
         axis.plot(list(times), middle, color=color, marker=marker, linestyle=dash)
         for seconds, found in times.items():
-            axis.plot([seconds] * len(found), errors(found), ".", color=color, markersize=4)
+            axis.plot(
+                [seconds] * len(found), [1000 * e for e in errors(found)], ".", color=color, markersize=4
+            )
         label = f"{PEERS[model].title}\n{number(step[model])} ms a step"
         height = max(0.75 * last[model], free)  # above the name below
-        free = 2.4 * height
+        free = 2.6 * height
         axis.text(1.1 * max(times), height, label, va="center", color=color)
     first, second = sorted({seconds for times in study.values() for seconds in times})
-    axis.axhline(zero, **REMARK)
+    axis.axhline(1000 * zero, **REMARK)
     axis.annotate(
-        "no force at all", (first, zero), (0, -5), textcoords="offset points", va="top", color="0.35"
+        "no force at all", (first, 1000 * zero), (0, -5), textcoords="offset points", va="top", color="0.35"
     )
     axis.set(xscale="log", yscale="log", xlim=(0.8 * first, 4.2 * second), ylim=(0.4 * low, None))
     axis.set(xticks=(first, second), xticklabels=(f"{first:g} s", f"{second / 60:g} minutes"))
     axis.minorticks_off()
-    axis.set(xlabel="training time on one core", ylabel="test error (eV/Å)")
+    axis.set(xlabel="training time on one core", ylabel="test error (meV/Å)")
     return figure
 
 
@@ -68,13 +70,14 @@ def plot_data(found: Mapping[str, Mapping[int, Sequence[Record]]], zero: float) 
 
     Args:
         found: the records by model and number of configurations.
-        zero: the error of predicting no force.
+        zero: the error of predicting no force, eV/Å.
     """
     figure, axis = new_figure(width=5.4, height=4.0)
     for model, sizes in found.items():
         color, marker, dash = LOOKS[model]
-        middle = [mean_error(runs) for runs in sizes.values()]
-        ranges = [(m - min(e), max(e) - m) for m, e in zip(middle, map(errors, sizes.values()), strict=True)]
+        here = [torch.tensor(errors(runs), dtype=torch.float64) * 1000 for runs in sizes.values()]
+        middle = [e.mean().item() for e in here]
+        ranges = [(e.mean() - e.min(), e.max() - e.mean()) for e in here]
         style = {
             "color": color,
             "marker": marker,
@@ -83,8 +86,8 @@ def plot_data(found: Mapping[str, Mapping[int, Sequence[Record]]], zero: float) 
             "label": PEERS[model].title,
         }
         axis.errorbar(list(sizes), middle, torch.tensor(ranges).T, **style)
-    axis.axhline(zero, **REMARK)
-    axis.set(xscale="log", yscale="log", xlabel="training configurations", ylabel="test error (eV/Å)")
+    axis.axhline(1000 * zero, **REMARK)
+    axis.set(xscale="log", yscale="log", xlabel="training configurations", ylabel="test error (meV/Å)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 

@@ -18,10 +18,10 @@ def lines(figure):
 def test_errors_over_time_have_a_line_of_means_a_dot_a_seed_and_a_name():
     study = {"enn": {30.0: runs(0.01, 0.03), 120.0: runs(0.01)}, "egnn": {30.0: runs(0.001)}}
     figure = plot_times(study, {"enn": 20.0, "egnn": 54.0}, 0.13)
-    assert lines(figure)[2:5] == [[[30, 0.02], [120, 0.01]], [[30, 0.01], [30, 0.03]], [[120, 0.01]]]
+    assert lines(figure)[2:5] == [[[30, 20], [120, 10]], [[30, 10], [30, 30]], [[120, 10]]]
     said = [text.get_text() for text in figure.axes[0].texts]
     assert said == ["EGNN\n54 ms a step", "ENN\n20 ms a step", "no force at all"]
-    assert lines(figure)[-1] == [[0, 0.13], [1, 0.13]]
+    assert lines(figure)[-1] == [[0, 130], [1, 130]]
 
 
 def test_names_of_nearly_equal_errors_do_not_cover_each_other():
@@ -32,9 +32,9 @@ def test_names_of_nearly_equal_errors_do_not_cover_each_other():
 
 def test_errors_over_data_have_the_range_of_the_seeds():
     figure = plot_data({"enn": {100: runs(0.01, 0.03), 1000: runs(0.01)}}, 0.13)
-    assert lines(figure)[0] == [[100, 0.02], [1000, 0.01]]
+    assert lines(figure)[0] == [[100, 20], [1000, 10]]
     (bars,) = figure.axes[0].collections
-    assert bars.get_segments()[0].tolist() == [[100, pytest.approx(0.01)], [100, pytest.approx(0.03)]]
+    assert bars.get_segments()[0].tolist() == [[100, pytest.approx(10)], [100, pytest.approx(30)]]
 
 
 def test_a_jump_at_the_square_is_measured_and_drawn_where_it_is_largest():
