@@ -32,7 +32,7 @@ def squared_length(x: Tensor) -> Tensor:
     """The squared length of every column vector: ``(..., n, M)`` -> ``(..., 1, M)``, real, at least float32.
 
     The squares are summed by hand because ``torch.linalg.vector_norm`` over a short dimension that
-    is not the last one is about a hundred times slower on a CPU.
+    is not the last one is tens of times slower on a CPU.
     """
     if x.is_complex():
         x = torch.view_as_real(x.resolve_conj())  # torch conjugates lazily

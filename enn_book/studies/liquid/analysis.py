@@ -87,6 +87,30 @@ def slope(times: Tensor, values: Tensor) -> Tensor:
     return (t * (values - values.mean(dim=0))).sum(dim=0) / t.square().sum()
 
 
+def rms(values: Tensor) -> float:
+    """The root of the mean square of all entries."""
+    return values.square().mean().sqrt().item()
+
+
+def peak_displacement(r: Tensor, g: Tensor, reference: Tensor, error: Tensor) -> Tensor:
+    r"""How far out the first peak of g(r) is, compared with a reference :math:`g_0`, by least squares, Å.
+
+    .. math:: \delta = -\frac{\sum_r (g - g_0)\, g_0' / \sigma^2}{\sum_r g_0'^2 / \sigma^2}
+
+    The sums go from 3.3 to 3.9 Å, where argon at its triple point has the peak, and it is assumed that
+    :math:`g(r) = g_0(r - \delta)` with a small displacement.
+
+    Args:
+        r: the distances, Å, ``(bins,)``.
+        g: of the liquid, ``(bins,)``.
+        reference: g_0, ``(bins,)``.
+        error: the standard errors :math:`\sigma` that weight the bins, ``(bins,)``.
+    """
+    slopes, near = torch.gradient(reference, spacing=(r,))[0], (r > 3.3) & (r < 3.9)
+    weights = (slopes / error.square())[near]
+    return -((g - reference)[near] * weights).sum() / (slopes[near] * weights).sum()
+
+
 def of_blocks(values: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of ``(blocks, ...)``, and its standard error if blocks are independent."""
     return values.mean(dim=0), values.std(dim=0) / math.sqrt(len(values))

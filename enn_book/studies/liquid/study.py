@@ -22,6 +22,7 @@ from enn_book.studies.liquid.analysis import (
     of_blocks,
     pooled,
     radial_distribution,
+    rms,
     slope,
     velocity_autocorrelation,
 )
@@ -460,11 +461,9 @@ def run(config: LiquidConfig | CostConfig) -> Outcome:
         positions, forces, small = snapshots(config.target, 2000 + config.seed, 10)
         positions, forces = cold(positions), cold(forces)
         error = model.in_cell(small).forces(positions) - forces
-        measured["force_rmsd"] = error.square().mean().sqrt().item()
-        measured["truth_rms"] = forces.square().mean().sqrt().item()
+        measured |= {"force_rmsd": rms(error), "truth_rms": rms(forces)}
         if config.model == "pairs":
-            threes = forces - analytic("lj", small).forces(positions)
-            measured["threes_rms"] = threes.square().mean().sqrt().item()
+            measured["threes_rms"] = rms(forces - analytic("lj", small).forces(positions))
         if not config.picoseconds:
             return Outcome(measured)
         field, weights = model.in_cell(cell), None if config.model == "pairs" else weights_of(model)

@@ -21,8 +21,8 @@ from torch import Tensor
 from enn_book.studies.speed.timing import (
     StraightforwardENN,
     matrix_products,
+    norm_by_hand,
     products_per_configuration,
-    sum_of_squares,
     time_in_turns,
 )
 from enn_lib.layers import EquivariantLinear, unit_vectors
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 """Seconds for the gradient of one configuration.
 
-``by_hand`` is the straightforward program with `sum_of_squares`. Three are compiled in special ways:
+``by_hand`` is the straightforward program with `norm_by_hand`. Three are compiled in special ways:
 ``autotuned`` with the products that torch's compiler finds quickest, ``columns`` with the narrow last layer
 stored column by column, ``openblas`` with NumPy's products. ``products`` are the products alone, by torch and
 by NumPy, and ``registers`` is what they would take at the rate of a loop of multiplications and additions
@@ -130,7 +130,7 @@ def ways(batch: int, is_compiled: bool) -> dict[str, Callable[[], object]]:
         return network
 
     by_hand = StraightforwardENN(ours())
-    by_hand.length = sum_of_squares
+    by_hand.length = norm_by_hand
     found = {
         "straightforward": gradient(StraightforwardENN(ours())),
         "by_hand": gradient(by_hand),

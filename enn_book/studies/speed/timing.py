@@ -51,7 +51,7 @@ class StraightforwardENN(nn.Module):
         return x
 
 
-def sum_of_squares(x: Tensor, dim: int, keepdim: bool) -> Tensor:
+def norm_by_hand(x: Tensor, dim: int, keepdim: bool) -> Tensor:
     """What ``torch.linalg.vector_norm`` computes, on a CPU much faster if the dimension is short."""
     return x.square().sum(dim=dim, keepdim=keepdim).sqrt()
 

@@ -12,6 +12,7 @@ from enn_book.studies.liquid import study
 from enn_book.studies.liquid.analysis import (
     mean_square_displacement,
     of_blocks,
+    peak_displacement,
     plus_minus,
     pooled,
     radial_distribution,
@@ -182,6 +183,17 @@ def test_pairs_alone_miss_forces_of_three_atoms_and_need_no_simulation_to_say_so
     assert 1.5e-4 < record["force_rmsd"] < 0.02 * record["truth_rms"], "of pairs alone they miss 5e-5"
     assert 0.02 < record["threes_rms"] / record["truth_rms"] < 0.03, "which Lennard-Jones lacks"
     assert "temperature" not in record.values
+
+
+@pytest.mark.parametrize("moved", [0.003, -0.003])
+def test_a_peak_that_is_moved_is_found_moved(moved):
+    r = torch.linspace(2.5, 12, 191, dtype=torch.float64)
+
+    def peak(at):
+        return 1 + 2 * (-((r - at) ** 2) / 0.1).exp()
+
+    found = peak_displacement(r, peak(3.7 + moved), peak(3.7), torch.full_like(r, 0.01))
+    assert found.item() == pytest.approx(moved, rel=0.02)
 
 
 def test_a_simulation_is_cut_into_blocks():
