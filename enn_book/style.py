@@ -196,12 +196,12 @@ def note(name: str, value: float | str, digits: int = 2) -> None:
     Args:
         name: the first word is the page's, so that no two pages bind the same.
         value: a number, written by `number`; or words, such as `percent` returns. No line of the page ends
-            before a per cent sign or at a power of ten.
+            before a per cent sign, at a power of ten or at a plus-minus.
         digits: significant ones of a number.
     """
     from myst_nb import glue  # only where there are pages
 
     words = value if isinstance(value, str) else number(value, digits)
-    for loose in (" %", " × "):
+    for loose in (" %", " × ", " ± "):
         words = words.replace(loose, loose.replace(" ", "\N{NO-BREAK SPACE}"))
     glue(name, words, display=False)

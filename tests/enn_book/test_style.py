@@ -240,7 +240,12 @@ def test_more_columns_and_rows_of_another_length_are_refused(columns, lengths):
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [((6e-4,), "6.0_×_10⁻⁴"), ((math.pi, 4), "3.142"), (("1 to 12 %",), "1 to 12_%"), ((27_202,), "27,202")],
+    [
+        ((6e-4,), "6.0_×_10⁻⁴"),
+        ((math.pi, 4), "3.142"),
+        (("3 ± 1 to 12 %",), "3_±_1 to 12_%"),
+        ((27_202,), "27,202"),
+    ],
 )
 def test_what_the_text_shows_is_bound_as_it_is_written_and_breaks_at_no_sign(arguments, text, monkeypatch):
     bound = {}

@@ -122,5 +122,5 @@ def pooled(means: Sequence[Tensor], errors: Sequence[Tensor]) -> tuple[Tensor, T
 
 
 def plus_minus(mean: Tensor | float, error: Tensor | float) -> str:
-    """A mean with its standard error, as a page shows it."""
-    return number(float(mean), 1, spread=float(error))
+    """A mean with its standard error, as a page shows it, on one line."""
+    return number(float(mean), 1, spread=float(error)).replace(" ", "\N{NO-BREAK SPACE}")

@@ -84,7 +84,8 @@ def test_starts_are_pooled_as_independent_measurements():
 
 
 def test_a_mean_is_shown_to_the_digit_of_its_error():
-    assert plus_minus(torch.tensor(2.4313), torch.tensor(0.018)) == "2.43 ± 0.02"
+    shown = plus_minus(torch.tensor(2.4313), torch.tensor(0.018))
+    assert shown == "2.43_±_0.02".replace("_", "\N{NO-BREAK SPACE}")
 
 
 def test_the_crystal_is_as_dense_as_rahman_s_liquid():
