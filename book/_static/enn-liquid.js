@@ -290,7 +290,7 @@
       change();
       show();
     };
-    let pace = 4; // steps a frame, if there is time
+    let pace = 1; // steps a frame, if there is time
     const player = ENN.player(root, (jump) => {
       const until = performance.now() + (jump ? 250 : BUDGET);
       const steps = jump ? 30 * pace : pace;
@@ -304,7 +304,7 @@
     }));
     const cool = ENN.button("Cool", stay(() => model.heat(1 / HEAT)));
     const heat = ENN.button("Heat", stay(() => model.heat(HEAT)));
-    const speeds = [pace, 1].map((steps) => [steps, `${steps * data.motion.dt} fs a frame`]);
+    const speeds = [pace, 4].map((steps) => [steps, `${steps * data.motion.dt} fs a frame`]);
     const speed = ENN.choice("Speed", speeds, (steps) => (pace = Number(steps)));
     root.append(ENN.make("div", { class: "enn-controls" }, player.button, reset, cool, heat, speed), panels, readout);
     const label = "The radial distribution functions of both boxes, which build up while time runs.";

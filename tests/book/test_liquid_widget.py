@@ -131,7 +131,7 @@ def test_the_boxes_complain_of_nothing_and_ask_for_nothing_and_fit_a_phone(show)
     opened = show(size=PHONE)
     page = opened.page
     page.get_by_role("button", name="Play").click()
-    page.get_by_label("Speed", exact=True).select_option("1")
+    page.get_by_label("Speed", exact=True).select_option("4")
     page.wait_for_function(f"{MODEL}.motions[1].steps > 5")
     assert opened.errors == []
     assert opened.requests == []
