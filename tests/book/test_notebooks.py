@@ -26,7 +26,7 @@ PAGES = {Path(page).name: ROOT / f"{page}.md" for page in notebook_pages()}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text(encoding="utf-8")) or {}
 
 FIRST_EDITION = [
-    *("training", "fire-on-the-network"),
+    "fire-on-the-network",
 ]
 """Pages that are still to be rewritten."""
 
