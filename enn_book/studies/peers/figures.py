@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from enn_book.models.catalogue import PEERS
 from enn_book.studies.study import Record
 from enn_book.studies.timed import errors, mean_error
-from enn_book.style import BLACK, BLUE, GREEN, PURPLE, REMARK, VERMILION, new_figure, number
+from enn_book.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, REMARK, VERMILION, new_figure, number
 from enn_lib.force_field import ForceField
 
 LOOKS: dict[str, tuple] = {
@@ -28,91 +28,134 @@ SQUARE = 2.2 * torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, -1, 0], [-1, 1, 0]], 
 
 
 def plot_times(
-    study: Mapping[str, Mapping[float, Sequence[Record]]], step: Mapping[str, float], zero: float
+    study: Mapping[str, Mapping[float, Sequence[Record]]],
+    step: Mapping[str, float],
+    zero: float,
+    fits: Mapping[str, tuple[float, float]],
 ) -> Figure:
-    """Test error against training time: the means, the seeds, and at each end the name and cost of a step.
+    """Test error against training time: the means, the seeds, and each name with the cost of a step.
 
     Args:
         study: the records by model and seconds.
         step: milliseconds, by model.
         zero: the error of predicting no force, eV/Å.
+        fits: seconds and error (eV/Å) of what is no network, by its name.
     """
-    figure, axis = new_figure(width=5.6, height=4.1)
-    last = {model: 1000 * mean_error(times[max(times)]) for model, times in study.items()}
-    low, free = min(last.values()), 0.0
-    for model in sorted(study, key=last.__getitem__):
+    figure, axis = new_figure(width=5.6, height=5.0)
+    axis.grid(visible=False)
+    shortest = {model: 1000 * mean_error(times[min(times)]) for model, times in study.items()}
+    free = 0.0
+    for model in sorted(study, key=shortest.__getitem__):
         times = study[model]
         color, marker, dash = LOOKS[model]
         middle = [1000 * mean_error(found) for found in times.values()]
-        axis.plot(list(times), middle, color=color, marker=marker, linestyle=dash)
+        axis.plot(list(times), middle, color=color, linestyle=dash)
         for seconds, found in times.items():
-            axis.plot(
-                [seconds] * len(found), [1000 * e for e in errors(found)], ".", color=color, markersize=4
-            )
-        label = f"{PEERS[model].title}\n{number(step[model])} ms a step"
-        height = max(0.75 * last[model], free)  # above the name below
-        free = 2.6 * height
-        axis.text(1.1 * max(times), height, label, va="center", color=color)
-    first, second = sorted({seconds for times in study.values() for seconds in times})
+            beside = [seconds * 1.2 ** (k - (len(found) - 1) / 2) for k in range(len(found))]
+            style = {"color": color, "markersize": 6, "markerfacecolor": "none", "linestyle": "none"}
+            axis.plot(beside, [1000 * e for e in errors(found)], marker, **style)
+        height = max(shortest[model], free)  # above the name below
+        free = 1.7 * height
+        label = f"{PEERS[model].title}, {number(step[model])} ms a step"
+        axis.text(0.68 * min(times), height, label, ha="right", va="center", color=color)
+    for name, (seconds, error) in fits.items():
+        axis.plot(seconds, 1000 * error, "*", color=ORANGE, markeredgecolor=BLACK, markersize=15)
+        axis.text(1.8 * seconds, 1000 * error, name, va="center")
     axis.axhline(1000 * zero, **REMARK)
     axis.annotate(
-        "no force at all", (first, 1000 * zero), (0, -5), textcoords="offset points", va="top", color="0.35"
+        "no force at all", (0.01, 1000 * zero), (0, -5), textcoords="offset points", va="top", color="0.35"
     )
-    axis.set(xscale="log", yscale="log", xlim=(0.8 * first, 4.2 * second), ylim=(0.4 * low, None))
-    axis.set(xticks=(first, second), xticklabels=(f"{first:g} s", f"{second / 60:g} minutes"))
+    axis.set(xscale="log", yscale="log", xlim=(0.008, 200))
+    axis.set(xticks=(0.01, 0.1, 1, 30, 120), xticklabels=("10 ms", "0.1 s", "1 s", "30 s", "2 min"))
     axis.minorticks_off()
     axis.set(xlabel="training time on one core", ylabel="test error (meV/Å)")
     return figure
 
 
-def plot_data(found: Mapping[str, Mapping[int, Sequence[Record]]], zero: float) -> Figure:
+def plot_data(
+    found: Mapping[str, Mapping[int, Sequence[Record]]], zero: float, fits: Mapping[int, Sequence[float]]
+) -> Figure:
     """Test error against the number of training configurations: means and ranges over the seeds.
 
     Args:
         found: the records by model and number of configurations.
         zero: the error of predicting no force, eV/Å.
+        fits: the errors of least squares (eV/Å) by number of configurations.
     """
-    figure, axis = new_figure(width=5.4, height=4.0)
-    for model, sizes in found.items():
-        color, marker, dash = LOOKS[model]
-        here = [torch.tensor(errors(runs), dtype=torch.float64) * 1000 for runs in sizes.values()]
+    figure, axis = new_figure(width=5.4, height=4.4)
+    courses = {
+        LOOKS[model]: (PEERS[model].title, {n: errors(runs) for n, runs in sizes.items()})
+        for model, sizes in found.items()
+    }
+    courses[ORANGE, "*", "-"] = ("least squares, 32 sums", fits)
+    for (color, marker, dash), (label, sizes) in courses.items():
+        here = [torch.tensor(each, dtype=torch.float64) * 1000 for each in sizes.values()]
         middle = [e.mean().item() for e in here]
-        ranges = [(e.mean() - e.min(), e.max() - e.mean()) for e in here]
-        style = {
-            "color": color,
-            "marker": marker,
-            "linestyle": dash,
-            "capsize": 3,
-            "label": PEERS[model].title,
-        }
-        axis.errorbar(list(sizes), middle, torch.tensor(ranges).T, **style)
+        ranges = torch.tensor([(e.mean() - e.min(), e.max() - e.mean()) for e in here]).T
+        style = {"color": color, "marker": marker, "linestyle": dash, "capsize": 3, "label": label}
+        axis.errorbar(list(sizes), middle, ranges, **style)
     axis.axhline(1000 * zero, **REMARK)
+    axis.text(9e4, 1100 * zero, "no force at all", ha="right", va="bottom", color="0.35")
     axis.set(xscale="log", yscale="log", xlabel="training configurations", ylabel="test error (meV/Å)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
+def _sketch(axis: Axes, stretch: float) -> None:
+    """`SQUARE` stretched, and its two principal axes in the plane, if there are such."""
+    sides = torch.tensor([1 + stretch, 1 - stretch])
+    x, y = (SQUARE[:, :2] * sides).T
+    axis.fill(x, y, facecolor="none", edgecolor="0.5", linewidth=1)
+    axis.plot(x, y, "o", color=BLACK, markersize=6)
+    for place in range(2) if stretch else ():
+        is_long = sides[place] > 1
+        tip = (0.45 * 2.2 * sides * torch.eye(2)[place]).tolist()
+        options = {"arrowstyle": "-|>", "color": VERMILION if is_long else BLUE, "linewidth": 2}
+        axis.annotate("", tip, (0, 0), arrowprops={**options, "shrinkA": 0, "shrinkB": 0})
+        name = "long" if is_long else "short"
+        axis.annotate(name, tip, (0, 2) if place else (2, 0), textcoords="offset points", **BESIDE[place])
+    if not stretch:
+        axis.text(0, 0, "?", ha="center", va="center", fontsize=16)
+    axis.set(xlim=(-3.6, 3.6), ylim=(-3.0, 3.0), aspect="equal")
+    axis.axis("off")
+
+
+BESIDE = ({"ha": "left", "va": "center", "fontsize": 10}, {"ha": "center", "va": "bottom", "fontsize": 10})
+"""Where the name of an axis stands: to the right of one that points right, above one that points up."""
+
+
 def plot_jump(fields: Mapping[str, ForceField], count: int = 402) -> tuple[Figure, dict[str, float]]:
     """A force on an atom of `SQUARE`, stretched to rectangles; and by how far all forces jump at the square.
 
-    Drawn is the component in which the forces of the second field jump furthest.
+    Drawn is the component in which the forces of the second field jump furthest; above it three of the
+    rectangles, exaggerated.
 
     Args:
-        fields: at most three, by their names; the first is the truth.
+        fields: two, by their names; the first is the truth.
         count: of rectangles, even, so that none is the square.
     """
     stretch = torch.linspace(-0.1, 0.1, count, dtype=torch.float64)
     scale = torch.stack((1 + stretch, 1 - stretch, torch.ones_like(stretch)), dim=-1).unsqueeze(1)
     forces = {name: field.forces(SQUARE * scale).detach() for name, field in fields.items()}
     half = count // 2
-    steps: dict[str, Tensor] = {name: f[half] - f[half - 1] for name, f in forces.items()}
+    steps = {name: f[half] - f[half - 1] for name, f in forces.items()}
     furthest = int(steps[list(steps)[1]].abs().argmax())
-    figure, axis = new_figure(width=5.4, height=3.2)
-    looks = ((BLACK, "-"), (PURPLE, ":"), (VERMILION, "--"))
-    for (name, f), (color, dash) in zip(forces.items(), looks, strict=False):
-        for side, label in ((slice(half), name), (slice(half, None), None)):
-            y = 1000 * f.flatten(1)[side, furthest]
-            axis.plot(100 * stretch[side], y, color=color, linestyle=dash, label=label)
-    axis.set(xlabel="stretched by (%)", ylabel="force (meV/Å)")
-    figure.legend(loc="outside upper center", ncols=3)
+    figure, panels = new_figure(2, 3, width=5.4, height=4.8, height_ratios=[1.2, 2.2])
+    for panel, exaggerated in zip(panels[0], (-0.25, 0.0, 0.25), strict=True):
+        _sketch(panel, exaggerated)
+    for panel in panels[1]:
+        panel.remove()
+    axis = figure.add_subplot(panels[1, 0].get_gridspec()[1, :])
+    for (name, f), color in zip(forces.items(), (BLACK, VERMILION), strict=True):
+        for side, end in ((slice(half), half - 1), (slice(half, None), half)):
+            y = 1000 * f.flatten(1)[:, furthest]
+            axis.plot(100 * stretch[side], y[side], "-", color=color, linewidth=2.5)
+            if color == VERMILION:
+                axis.plot(100 * stretch[end], y[end], "o", color=color, markersize=7)
+        end, place = (0, "left") if color == BLACK else (-1, "right")
+        axis.annotate(
+            name, (100 * stretch[end], y[end]), (0, 7), textcoords="offset points", ha=place, color=color
+        )
+    axis.margins(y=0.15)
+    axis.set(xlabel="stretched by (%)", ylabel="force (meV/Å)", xticks=[-10, -5, 0, 5, 10])
     return figure, {name: jump.norm().item() for name, jump in steps.items()}

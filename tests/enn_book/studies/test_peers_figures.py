@@ -11,30 +11,35 @@ def runs(*errors):
     return [{"test_rmsd": error} for error in errors]
 
 
-def lines(figure):
-    return [line.get_xydata().tolist() for line in figure.axes[0].lines]
+def lines(figure, panel=0):
+    return [line.get_xydata().tolist() for line in figure.axes[panel].lines]
 
 
-def test_errors_over_time_have_a_line_of_means_a_dot_a_seed_and_a_name():
+def test_errors_over_time_have_a_line_of_means_a_mark_a_seed_and_a_name():
     study = {"enn": {30.0: runs(0.01, 0.03), 120.0: runs(0.01)}, "egnn": {30.0: runs(0.001)}}
-    figure = plot_times(study, {"enn": 20.0, "egnn": 54.0}, 0.13)
-    assert lines(figure)[2:5] == [[[30, 20], [120, 10]], [[30, 10], [30, 30]], [[120, 10]]]
+    figure = plot_times(study, {"enn": 20.0, "egnn": 54.0}, 0.13, {"a fit": (0.02, 0.002)})
+    means, *seeds = lines(figure)[2:5]
+    assert means == [[30, 20], [120, 10]]
+    assert [[y for _, y in course] for course in seeds] == [[10, 30], [10]]
+    (first, second), (alone,) = ([x for x, _ in course] for course in seeds)
+    assert (first * second, alone) == (pytest.approx(30**2), 120), "the seeds stand beside each other"
     said = [text.get_text() for text in figure.axes[0].texts]
-    assert said == ["EGNN\n54 ms a step", "ENN\n20 ms a step", "no force at all"]
-    assert lines(figure)[-1] == [[0, 130], [1, 130]]
+    assert said == ["EGNN, 54 ms a step", "ENN, 20 ms a step", "a fit", "no force at all"]
+    assert lines(figure)[-2:] == [[[0.02, 2]], [[0, 130], [1, 130]]]
 
 
 def test_names_of_nearly_equal_errors_do_not_cover_each_other():
-    study = {name: {30.0: runs(0.1), 120.0: runs(0.01 + 1e-4 * k)} for k, name in enumerate(("enn", "egnn"))}
-    below, above = plot_times(study, dict.fromkeys(study, 20.0), 0.13).axes[0].texts[:2]
-    assert above.get_position()[1] > 2 * below.get_position()[1]
+    study = {name: {30.0: runs(0.1 + 1e-4 * k)} for k, name in enumerate(("enn", "egnn"))}
+    below, above = plot_times(study, dict.fromkeys(study, 20.0), 0.13, {}).axes[0].texts[:2]
+    assert above.get_position()[1] > 1.6 * below.get_position()[1]
 
 
 def test_errors_over_data_have_the_range_of_the_seeds():
-    figure = plot_data({"enn": {100: runs(0.01, 0.03), 1000: runs(0.01)}}, 0.13)
+    figure = plot_data({"enn": {100: runs(0.01, 0.03), 1000: runs(0.01)}}, 0.13, {100: [0.001, 0.002]})
     assert lines(figure)[0] == [[100, 20], [1000, 10]]
-    (bars,) = figure.axes[0].collections
-    assert bars.get_segments()[0].tolist() == [[100, pytest.approx(10)], [100, pytest.approx(30)]]
+    bars, of_fits = (bars.get_segments()[0].tolist() for bars in figure.axes[0].collections)
+    assert bars == [[100, pytest.approx(10)], [100, pytest.approx(30)]]
+    assert of_fits == [[100, pytest.approx(1)], [100, pytest.approx(2)]]
 
 
 def test_a_jump_at_the_square_is_measured_and_drawn_where_it_is_largest():
@@ -48,5 +53,6 @@ def test_a_jump_at_the_square_is_measured_and_drawn_where_it_is_largest():
     figure, jumps = plot_jump({"true": ARGON, "jumping": Jumping()}, 20)
     assert jumps["jumping"] == pytest.approx(0.003)
     assert jumps["true"] < 0.001
-    heights = [[y for _, y in line] for line in lines(figure)]
-    assert [set(h) for h in heights[2:]] == [{0}, {3}]
+    drawn = [[y for _, y in line] for line in lines(figure, -1)]
+    assert [set(heights) for heights in drawn[2:]] == [{0}, {0}, {3}, {3}], "each branch and its end"
+    assert [len(panel.texts) for panel in figure.axes[:3]] == [2, 1, 2], "no axes are named on the square"
