@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from enn_book.studies.nbody.data import DRAWN, N_TRAIN, Systems, generate_systems, load_test
 from enn_book.studies.nbody.models import build_model
-from enn_book.studies.study import Outcome, Record, Records, Study
+from enn_book.studies.study import Outcome, Record, Records, Study, load
 from enn_book.studies.timed import Comparison, TimedConfig, equivariance_errors, train_for
 from enn_book.style import Table, table
 
@@ -109,6 +109,8 @@ def mean_squared_error(model: nn.Module, systems: Systems) -> float:
 def run_model(config: TimedConfig) -> Outcome:
     """Train on the published data for a time, and measure beside what `train_for` does.
 
+    A network that is taught begins as the one of `teachers` that has its seed, and learns their mean.
+
     These are ``validation_error``, ``test_error`` and ``unused_error``, mean squared errors at the best step
     (None if the run diverged), and ``equivariance_error`` by group in float64.
 
@@ -117,10 +119,15 @@ def run_model(config: TimedConfig) -> Outcome:
     """
     model = build_model(config.model, config.seed)
     train, validation = map(float_systems, ("train", "validation"))
+    targets = train.targets
+    if config.model in TAUGHT.models:
+        members = teachers()
+        model.load_state_dict(members[config.seed].state_dict())
+        targets = torch.stack([predictions(member, train) for member in members]).mean(dim=0)
     least, measured = train_for(
         config,
         model,
-        (*_known(train), train.targets),
+        (*_known(train), targets),
         lambda x, v, q, target, _: (model(x, v, q) - target).square().mean(),
         lambda: mean_squared_error(model, validation),
         batch_size=BATCH_SIZE,
@@ -165,6 +172,18 @@ EGNN may also have SOAP, with which it had done better before, without decay.
 """
 
 
+TAUGHT = Comparison(("enn-taught",), TRIALS, configured, "validation_error", share=0.5, seeds=range(5))
+"""A network learns what five say on average, with the rate that is best in half of the time."""
+
+LONGER = 2.0
+"""Times as long as another run takes one that is taught."""
+
+
+def teachers() -> list[nn.Module]:
+    """The five networks that teach: the runs of ``enn`` that come with the book, by seed."""
+    return [load_model(record) for record in COMPARISON.runs(load("nbody"), SECONDS)["enn"][N_TRAIN]]
+
+
 def forms(seconds: float) -> dict[str, TimedConfig]:
     """The runs by which the form of the law was chosen, by name."""
     optimiser, rate, share = FORM
@@ -186,8 +205,10 @@ def load_model(record: Record) -> nn.Module:
 def _keeps(records: Records, record: Record) -> bool:
     """Whether weights stay: those of the runs that count, and of others until the rate is chosen."""
     model, seconds = record.config["model"], record.config["seconds"]
-    return model in COMPARISON.models and all(
-        COMPARISON.chosen(records, model, seconds / share) is None for share in (TRIAL, FORM[-1])
+    return any(
+        model in comparison.models
+        and all(comparison.chosen(records, model, seconds / share) is None for share in shares)
+        for comparison, shares in ((COMPARISON, (TRIAL, FORM[-1])), (TAUGHT, (TAUGHT.share,)))
     )
 
 
@@ -200,7 +221,9 @@ def summary(records: Records) -> Table:
 
 STUDY = Study(
     question="How accurate is the ENN on a published benchmark of five charged particles, and by what?",
-    plan=lambda records, seconds: forms(seconds) | COMPARISON.plan(records, seconds),
+    plan=lambda records, seconds: (
+        forms(seconds) | COMPARISON.plan(records, seconds) | TAUGHT.plan(records, LONGER * seconds)
+    ),
     run=run_model,
     length=SECONDS,
     unit="seconds of processor time",

@@ -18,11 +18,13 @@ from enn_book.studies.nbody.study import (
     FORMS,
     SECONDS,
     STUDY,
+    TAUGHT,
     TRIALS,
     forms,
     load_model,
     predictions,
     run_model,
+    teachers,
 )
 from enn_book.studies.study import STUDIES, Outcome, load
 from enn_book.studies.timed import TimedConfig, ahead, errors, mean_error
@@ -107,7 +109,7 @@ def test_a_bad_setting_is_named(change, message, small_data):
 
 
 def test_forms_are_tried_before_rates_and_all_with_all_data():
-    planned = list(STUDY.plan({}, 10.0).values())
+    planned = [config for config in STUDY.plan({}, 10.0).values() if config.model not in TAUGHT.models]
     assert [config.model for config in planned[: len(FORMS)]] == list(FORMS)
     rates = planned[len(FORMS) :]
     assert len(rates) == len(COMPARISON.models) * len(TRIALS) + 1
@@ -115,6 +117,25 @@ def test_forms_are_tried_before_rates_and_all_with_all_data():
     *ours, egnn = planned
     assert {(config.decay, config.average) for config in ours} == {(nbody.DECAY, nbody.AVERAGE)}
     assert (egnn.model, egnn.optimiser, egnn.decay, egnn.average) == ("egnn", "soap", 0.0, nbody.AVERAGE)
+
+
+def test_the_rate_of_a_taught_network_is_tried_for_as_long_as_its_teachers_learned():
+    tried = [config for config in STUDY.plan({}, 10.0).values() if config.model in TAUGHT.models]
+    assert [(config.rate, config.seconds, config.seed) for config in tried] == [
+        (rate, 10.0, 0) for _, rate in TRIALS
+    ]
+
+
+def test_a_taught_network_begins_as_the_teacher_of_its_seed(small_data, monkeypatch):
+    train = Mock(return_value=(None, {}))
+    monkeypatch.setattr(nbody, "train_for", train)
+    run_model(replace(few("enn-taught", "adamw", 0.01, 1.0), seed=3))
+    _, model, (x, v, q, targets), *_ = train.call_args.args
+    mine = teachers()[3].state_dict()
+    torch.testing.assert_close(model.state_dict(), mine, rtol=0, atol=0)
+    with torch.no_grad():
+        mean = sum(teacher(x[:9], v[:9], q[:9]) for teacher in teachers()) / 5
+    torch.testing.assert_close(targets[:9], mean)
 
 
 def test_the_weights_of_trials_go_when_the_choice_is_made(tmp_path):
@@ -127,8 +148,11 @@ def test_the_weights_of_trials_go_when_the_choice_is_made(tmp_path):
     assert {file.stem for file in tmp_path.glob("*.safetensors")} == set(trials)
     records = study.repeat(tmp_path, length=10.0)
     kept = {file.stem for file in tmp_path.glob("*.safetensors")}
-    assert kept == {name for name, record in records.items() if record.config["seconds"] == 10.0}
-    further = sum(map(len, COMPARISON.more.values()))
+    counts = {model: 20.0 if model in TAUGHT.models else 10.0 for model in MODELS}
+    assert kept == {
+        name for name, record in records.items() if record.config["seconds"] == counts[record.config["model"]]
+    }
+    further = sum(map(len, COMPARISON.more.values())) + len(TAUGHT.seeds)
     assert len(kept) == len(COMPARISON.seeds) * len(COMPARISON.models) + further
 
 
