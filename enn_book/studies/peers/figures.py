@@ -41,7 +41,7 @@ def plot_times(
         zero: the error of predicting no force, eV/Å.
         fits: seconds and error (eV/Å) of what is no network, by its name.
     """
-    figure, axis = new_figure(width=5.6, height=5.0)
+    figure, axis = new_figure(width=4.8, height=4.7)
     axis.grid(visible=False)
     shortest = {model: 1000 * mean_error(times[min(times)]) for model, times in study.items()}
     free = 0.0
@@ -82,12 +82,12 @@ def plot_data(
         zero: the error of predicting no force, eV/Å.
         fits: the errors of least squares (eV/Å) by number of configurations.
     """
-    figure, axis = new_figure(width=5.4, height=4.4)
+    figure, axis = new_figure(width=4.8, height=4.3)
     courses = {
         LOOKS[model]: (PEERS[model].title, {n: errors(runs) for n, runs in sizes.items()})
         for model, sizes in found.items()
     }
-    courses[ORANGE, "*", "-"] = ("least squares, 32 sums", fits)
+    courses[BLACK, "*", "-"] = ("least squares", fits)
     for (color, marker, dash), (label, sizes) in courses.items():
         here = [torch.tensor(each, dtype=torch.float64) * 1000 for each in sizes.values()]
         middle = [e.mean().item() for e in here]
@@ -106,22 +106,19 @@ def _sketch(axis: Axes, stretch: float) -> None:
     sides = torch.tensor([1 + stretch, 1 - stretch])
     x, y = (SQUARE[:, :2] * sides).T
     axis.fill(x, y, facecolor="none", edgecolor="0.5", linewidth=1)
-    axis.plot(x, y, "o", color=BLACK, markersize=6)
+    axis.plot(x, y, "o", color=BLACK, markersize=6, clip_on=False)
     for place in range(2) if stretch else ():
         is_long = sides[place] > 1
-        tip = (0.45 * 2.2 * sides * torch.eye(2)[place]).tolist()
+        end = 2.2 * sides * torch.eye(2)[place]
         options = {"arrowstyle": "-|>", "color": VERMILION if is_long else BLUE, "linewidth": 2}
-        axis.annotate("", tip, (0, 0), arrowprops={**options, "shrinkA": 0, "shrinkB": 0})
-        name = "long" if is_long else "short"
-        axis.annotate(name, tip, (0, 2) if place else (2, 0), textcoords="offset points", **BESIDE[place])
+        axis.annotate("", (0.85 * end).tolist(), (0, 0), arrowprops={**options, "shrinkA": 0, "shrinkB": 0})
+        outside = {"va": "bottom", "ha": "center"} if place else {"va": "center", "ha": "left"}
+        x, y = (1.15 * end).tolist()
+        axis.text(x, y, "long" if is_long else "short", **outside)
     if not stretch:
         axis.text(0, 0, "?", ha="center", va="center", fontsize=16)
-    axis.set(xlim=(-3.6, 3.6), ylim=(-3.0, 3.0), aspect="equal")
+    axis.set(xlim=(-4.6, 4.6), ylim=(-3.0, 4.2), aspect="equal")
     axis.axis("off")
-
-
-BESIDE = ({"ha": "left", "va": "center", "fontsize": 10}, {"ha": "center", "va": "bottom", "fontsize": 10})
-"""Where the name of an axis stands: to the right of one that points right, above one that points up."""
 
 
 def plot_jump(fields: Mapping[str, ForceField], count: int = 402) -> tuple[Figure, dict[str, float]]:
@@ -140,7 +137,7 @@ def plot_jump(fields: Mapping[str, ForceField], count: int = 402) -> tuple[Figur
     half = count // 2
     steps = {name: f[half] - f[half - 1] for name, f in forces.items()}
     furthest = int(steps[list(steps)[1]].abs().argmax())
-    figure, panels = new_figure(2, 3, width=5.4, height=4.8, height_ratios=[1.2, 2.2])
+    figure, panels = new_figure(2, 3, width=4.8, height=4.7, height_ratios=[1.2, 2])
     for panel, exaggerated in zip(panels[0], (-0.25, 0.0, 0.25), strict=True):
         _sketch(panel, exaggerated)
     for panel in panels[1]:
