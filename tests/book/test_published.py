@@ -95,7 +95,7 @@ EXTRA = {Requirement(line).name: line for line in PROJECT["optional-dependencies
 @pytest.mark.parametrize(
     ("missing", "lines"),
     [
-        ({"enn_lib", "ase", "matplotlib", "vesin", "myst_nb"}, [LIBRARY, *EXTRA.values()]),
+        ({"enn_lib", "ase", "matplotlib", "vesin", "scipy", "myst_nb"}, [LIBRARY, *EXTRA.values()]),
         ({"enn_lib", "myst_nb"}, [LIBRARY, EXTRA["myst-nb"]]),
         ({"myst_nb"}, [EXTRA["myst-nb"]]),
     ],
