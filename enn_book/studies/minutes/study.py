@@ -13,7 +13,7 @@ FIVE = Config(
 TWO = replace(FIVE, softening=0.3, a=1.0, iterations=7200, checkpoint_every=3600)
 """The softened network, which needs less time."""
 
-SEEDS = {"five-minutes": (FIVE, range(5)), "two-minutes": (TWO, range(3))}
+SEEDS = {"five-minutes": (FIVE, range(5)), "two-minutes": (TWO, range(5))}
 """The seeds of each training, of the network and, shifted by 2208, of the data."""
 
 
