@@ -72,24 +72,42 @@ def test_a_study_takes_the_shipped_run_wherever_it_is_repeated(name, use, small_
 
 
 def test_the_verdict_on_minutes_holds():
-    runs = load("minutes").values()
-    assert all(component(run) <= PAPER < 3**0.5 * component(run) for run in runs)
-    assert all(3**0.5 * component(run, "s4_average") <= PAPER for run in runs)
-    moved = [run["dynamics"]["s4_average"]["rmsd_positions"][1] for run in runs]
-    assert (min(moved), max(moved)) == pytest.approx((0.29, 0.67), abs=5e-3)
+    """Per component from all ten; per vector from the softened five, and from all ten over S4."""
+    runs, strict = load("minutes"), PAPER / 3**0.5
+    five, two = ([runs[n] for n in runs if n.startswith(kind)] for kind in ("five-minutes", "two-minutes"))
+    assert all(strict < component(run) <= PAPER for run in five)
+    assert all(component(run) <= strict for run in two)
+    assert all(component(run, "s4_average") <= strict for run in runs.values())
+    assert max(map(component, two)) / strict == pytest.approx(1 - 0.004, abs=5e-4)
+    above = [run["validation"]["network"]["rmsd_component"] > strict for run in two]
+    assert above == [False, False, False, True, False]
+
+
+def test_the_motion_of_minutes_is_worse_than_that_of_the_reference():
+    alone, over_s4 = (
+        [run["dynamics"][kind]["rmsd_positions"][1] for run in load("minutes").values()]
+        for kind in ("network", "s4_average")
+    )
+    assert (min(alone), max(alone)) == pytest.approx((0.44, 1.33), abs=5e-3)
+    assert (min(over_s4), max(over_s4)) == pytest.approx((0.10, 0.51), abs=5e-3)
     reference = load_run("reference").metrics["dynamics"]["s4_average"]["rmsd_positions"][1]
-    assert 4 < min(moved) / reference < max(moved) / reference < 10
-    first = {name: record.table("history")["seconds"][1] for name, record in load("minutes").items()}
-    assert first.pop("two-minutes") > 3 * max(first.values())
+    assert (min(over_s4) / reference, max(over_s4) / reference) == pytest.approx((1.5, 7.4), abs=0.05)
 
 
-@pytest.mark.parametrize(("kind", "seeds", "seconds"), [("five-minutes", 5, 253), ("two-minutes", 3, 80)])
-def test_the_runs_of_minutes_are_of_two_cores_and_differ_in_seed_and_data(kind, seeds, seconds):
+@pytest.mark.parametrize(
+    ("kind", "optimiser", "seconds"),
+    [("five-minutes", "muon", (204, 213, 253)), ("two-minutes", "soap", (83, 93, 113))],
+)
+def test_the_runs_of_minutes_are_of_two_cores_and_differ_in_seed_and_data(kind, optimiser, seconds):
     runs = [record for name, record in load("minutes").items() if name.startswith(kind)]
     from_seed = [(run.config["seed"], run.config["data_seed"]) for run in runs]
-    assert from_seed == [(seed, 2208 + seed) for seed in range(seeds)]
+    assert from_seed == [(seed, 2208 + seed) for seed in range(5)]
+    assert {run.config["optimiser"] for run in runs} == {optimiser}
     assert {(run["provenance"]["hardware"]["cores"], run["n_test"]) for run in runs} == {(2, 20_000)}
-    assert max(run.seconds for run in runs) == pytest.approx(seconds, abs=0.5)
+    assert len({run["provenance"]["hardware"]["processor"] for run in runs}) == 1
+    taken = sorted(run.seconds for run in runs)
+    assert (taken[0], taken[2], taken[4]) == pytest.approx(seconds, abs=0.5)
+    assert max(record.table("history")["seconds"][1] for record in runs) < 6  # compiled before
 
 
 def test_the_verdict_on_seeds_holds():
