@@ -58,7 +58,7 @@ class _CutPotential:
             raise ValueError("positions: got two atoms that coincide, or nearly, wanted distinct positions")
         return found
 
-    def _terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
+    def terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
         """What the energy is a sum of.
 
         Returns:
@@ -74,7 +74,7 @@ class _CutPotential:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
         with gradients_as_of(positions, self.cell):
-            shape, energies, atoms, _ = self._terms(positions)
+            shape, energies, atoms, _ = self.terms(positions)
             each = positions.new_zeros(shape.numel()).index_add(0, atoms[0], energies)
             return each.unflatten(0, shape).sum(dim=-1)
 
@@ -85,7 +85,7 @@ class _CutPotential:
             ValueError: if the shape is wrong, a position is not finite, or two atoms coincide.
         """
         with gradients_as_of(positions, self.cell):
-            shape, _, atoms, forces = self._terms(positions)
+            shape, _, atoms, forces = self.terms(positions)
             on_each = positions.new_zeros(shape.numel(), 3).index_add(
                 0, atoms.flatten(), forces.flatten(0, 1)
             )
@@ -116,7 +116,7 @@ class TruncatedLennardJones(_CutPotential):
     epsilon: float = ARGON.epsilon
     r0: float = ARGON.r0
 
-    def _terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
+    def terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
         near = self._neighbours(positions)
         squared = near.vectors.square().sum(dim=-1)
         s, slope = self._switch(squared)
@@ -151,7 +151,7 @@ class AxilrodTeller(_CutPotential):
     onset: float = 1.6 * ARGON.r0
     nu: float = 45.7
 
-    def _terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
+    def terms(self, positions: Tensor) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
         near = self._neighbours(positions)
         if (near.i == near.j).any():
             raise ValueError(

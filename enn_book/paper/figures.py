@@ -90,23 +90,19 @@ def plot_potential(potential: LennardJones = ARGON, *, r_min: float = 2.8, r_max
 
 
 def plot_loss(
-    histories: Mapping[str, Mapping[str, Sequence[float]]],
-    *,
-    against: str = "iteration",
-    level: float | None = None,
+    histories: Mapping[str, Mapping[str, Sequence[float]]], *, level: float | None = None
 ) -> Figure:
     """Figure 2: training and validation loss (Eq. 43, without unit) on two logarithmic axes.
 
     Args:
         histories: the history of each run (`Run.history`), by its label.
-        against: the column of the history on the horizontal axis.
         level: the loss that belongs to the paper's RMSD, drawn as a line.
     """
     figure, axes = new_figure(height=4.2)
     for (label, history), style, marker in zip(histories.items(), PREDICTIONS, "os^", strict=False):
         # Iteration 0 has no place on a logarithmic axis.
-        rows = [row for row, x in enumerate(history[against]) if x > 0]
-        x = [history[against][row] for row in rows]
+        rows = [row for row, x in enumerate(history["iteration"]) if x > 0]
+        x = [history["iteration"][row] for row in rows]
         for part, dash, face in (("training", "-", style["color"]), ("validation", "--", "white")):
             axes.plot(
                 x,
@@ -120,7 +116,7 @@ def plot_loss(
             )
     if level is not None:
         axes.axhline(level, label="the paper's test RMSD", **REMARK)
-    axes.set(xscale="log", yscale="log", xlabel=against.replace("_", " "), ylabel="loss (mean, no unit)")
+    axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel="loss (mean, no unit)")
     axes.legend(fontsize="small")
     return figure
 

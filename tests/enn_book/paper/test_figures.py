@@ -76,12 +76,6 @@ def test_figure_2_is_doubly_logarithmic_and_leaves_out_iteration_0():
         assert list(y) == HISTORY[f"{part}_loss"][1:]
 
 
-def test_figure_2_can_count_gradients_instead_of_iterations():
-    axes = figures.plot_loss({"paper": HISTORY}, against="gradient_evaluations").axes[0]
-    assert list(line(axes, "paper, training").get_xdata()) == [60, 600, 6000]
-    assert axes.get_xlabel() == "gradient evaluations"
-
-
 def test_figure_3_counts_every_component_once_in_each_panel():
     forces = normal(500, 4, 3)
     figure = figures.plot_parity(forces, {"network": forces + 0.1, "S4 average": 1.01 * forces})
