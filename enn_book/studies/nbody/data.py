@@ -12,10 +12,10 @@ charges +1 or -1 with equal chances; particles that start beyond 5 reflected int
 later; steps of 0.001; a frame every 100 steps, the first after 100; the input is frame 30 (position and
 velocity after 3,100 steps), the target the positions of frame 40, 1,000 steps later; no noise.
 
-What no equivariant model can learn of it: the published force limit knows the axes. Turn a start, integrate
-as published, and turn the end back. Where the limit of the components was never active this gives the target
-again; where it was, another one. An equivariant model says the same for all turned starts, at best their
-mean, so its squared error is at least their variance (`least_errors`).
+What equivariant models cannot learn of it on average: the published force limit knows the axes. Turn a start,
+integrate as published, and turn the end back. Where the limit of the components was never active this gives
+the target again; where it was, another one. An equivariant model says the same for all turned starts, at best
+their mean, so averaged over the turns its squared error is at least their variance (`least_errors`).
 """
 
 from collections.abc import Iterator
@@ -200,12 +200,12 @@ def turned_targets(systems: Systems, count: int, seed: int = 0) -> Tensor:
 
 
 def least_errors(systems: Systems, turned: Tensor) -> Tensor:
-    r"""An estimate of the least mean squared error of each system, ``(systems,)``, for an equivariant model.
+    r"""The least error of an equivariant model for each system, averaged over orientations, ``(systems,)``.
 
     .. math:: \frac{1}{15} \sum_{i=1}^{5} \sum_{c=1}^{3}
         \mathrm{Var}_{\mathcal U}\big[(\mathcal U^{-1} \mathbf x_i(\mathcal U\, \cdot))_c\big]
 
-    over the target itself and the `turned_targets`, unbiased. Starts have no preferred direction, so the
-    target is a member like any other.
+    over the target itself and the `turned_targets`, unbiased if the target is a member like any other. Starts
+    have no preferred direction; inputs on which the limit has acted have one, which changes little.
     """
     return torch.cat((systems.targets.unsqueeze(0), turned)).var(dim=0).mean(dim=(-2, -1))
