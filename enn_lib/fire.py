@@ -31,18 +31,16 @@ class FIRE(torch.optim.Optimizer):
     - ``"appendix"``: as printed. The positions move with the old velocity, which makes Step 4 the
       explicit Euler method.
     - ``"semi_implicit"``: Step 4 updates v first and moves x with the new v (before Step 6 mixes it).
-    - ``"ase"``: the order of ASE's ``FIRE``: P, mixing and the time step come first, with v as the
-      last step left it; then v, then x. N is compared
-      before it is raised, and no adaptation happens in the very first step. ASE also cuts a step
-      longer than ``maxstep``; we do not.
+    - ``"ase"``: the order of ASE's ``FIRE``: P, mixing and the time step come first, with v as the last
+      step left it; then v, then x. N is compared before it is raised, and the very first step adapts
+      nothing. ASE also cuts a step longer than ``maxstep``; we do not.
     - ``"fire2"``: FIRE 2.0 (Guénolé et al. 2020), as ASE's ``FIRE2``: P, the time step and alpha first; a
       stop goes back by v dt/2 with the new dt and evaluates again; then v, its mixing, and x.
     - ``"abc"``: ABC-FIRE (Echeverri Restrepo and Andric 2023): the same, and the mixed v is divided by
       1 - (1 - alpha)^(N + 1), which is small after a stop.
 
-    All scalars live in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``), all velocities
-    in ``state``, so ``state_dict`` continues a run bit for bit. The largest time step is there as ``lr``, so
-    that torch's schedulers can change it.
+    All scalars are in ``param_groups[0]`` (``dt``, ``alpha``, ``n_positive``, ``power``; the largest dt as
+    ``lr``, for torch's schedulers), all velocities in ``state``; ``state_dict`` continues bit for bit.
 
     Args:
         params: real parameters in one group, because dt, alpha, N and P are one for all.
@@ -146,9 +144,8 @@ class FIRE(torch.optim.Optimizer):
                 self.state[p]["velocity"] = torch.zeros_like(p)
         velocities = [self.state[p]["velocity"] for p in params]
 
-        adapts_first = is_later or group["order"] == "ase"
-        if adapts_first and not is_first:
-            self._adapt(group, params, forces, velocities)
+        if (adapts_first := is_later or group["order"] == "ase") and not is_first:
+            self._adapt(params, forces, velocities)
             if closure is not None and is_later and group["power"] <= 0:
                 closure()
                 forces = [-p.grad for p in params]
@@ -160,15 +157,19 @@ class FIRE(torch.optim.Optimizer):
         if group["order"] != "appendix":
             torch._foreach_add_(params, velocities, alpha=group["dt"])
         if not adapts_first:
-            self._adapt(group, params, forces, velocities)
+            self._adapt(params, forces, velocities)
         return loss
 
     @staticmethod
-    def _adapt(group: dict, params: list[Tensor], forces: list[Tensor], velocities: list[Tensor]) -> None:
-        """Steps 5 to 8: the power, the mixing unless it comes later, and the two rules for dt."""
+    def _power(forces: list[Tensor], velocities: list[Tensor]) -> float:
+        """Step 5: P = F . v."""
         products = ((f * v).sum() for f, v in zip(forces, velocities, strict=True))
-        group["power"] = sum(products, torch.zeros((), device=forces[0].device)).item()
-        # ASE's FIRE raises N only after it has compared it; see the class's docstring.
+        return sum(products, torch.zeros((), device=forces[0].device)).item()
+
+    def _adapt(self, params: list[Tensor], forces: list[Tensor], velocities: list[Tensor]) -> None:
+        """Steps 5 to 8: the power, the mixing unless it comes later, and the two rules for dt."""
+        group = self.param_groups[0]
+        group["power"] = self._power(forces, velocities)
         n_compared = group["n_positive"] + (0 if group["order"] == "ase" else 1)
         group["n_positive"] += 1
         if group["order"] not in LATER:

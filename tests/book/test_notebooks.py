@@ -25,11 +25,6 @@ from pages import (
 PAGES = {Path(page).name: ROOT / f"{page}.md" for page in notebook_pages()}
 QUICK = yaml.safe_load((ROOT / "book" / "quick.yml").read_text(encoding="utf-8")) or {}
 
-FIRST_EDITION = [
-    "fire-on-the-network",
-]
-"""Pages that are still to be rewritten."""
-
 every_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -106,7 +101,7 @@ def test_a_page_of_the_second_edition_shows_little_code_before_its_exercises(pag
     for part in PAGES[page].read_text(encoding="utf-8").split("{exercise}")[0].split("```{code-cell}")[1:]:
         code = part.split("\n```")[0]
         shown += 0 if any(tag in code for tag in tags) else len(code.strip().splitlines()) - 1
-    assert shown <= 60 or page in FIRST_EDITION, shown
+    assert shown <= 60, shown
 
 
 @every_page

@@ -1,38 +1,43 @@
-"""Figure of the readings of the paper."""
+"""Figures of the descents on whole batches."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import exp, log
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from enn_book.style import REMARK, line_styles, new_figure
+from enn_book.style import line_styles, new_figure
+
+Course = tuple[Sequence[float], Sequence[float]]
+"""Iterations, and a value at each of them."""
 
 
-def plot_readings(study: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]) -> Figure:
-    """Four courses of every reading: training loss, time step, steps with P <= 0, smallest hidden norm.
-
-    One thin line for every seed; all without unit, against the iteration.
+def plot_courses(
+    methods: Mapping[str, Sequence[Course]], *, ylabel: str = "training loss", columns: int = 2
+) -> Figure:
+    """A value of some methods against the iteration on logarithmic axes, a thin line for each training.
 
     Args:
-        study: what `enn_book.studies.fire.study.by_reading` returns, or at most six readings of it.
+        methods: the courses of every method by its label, at most six; iteration 0 is left out.
+        ylabel: the name of the value.
+        columns: of the legend.
 
     Raises:
-        ValueError: if there are more readings than can be told apart, or none.
+        ValueError: if there are more methods than can be told apart, or none.
     """
-    figure, axes = new_figure(2, 2, width=6.6, height=5.8, sharex=True)
-    for (name, seeds), (color, dash) in zip(study.items(), line_styles(study, "study"), strict=False):
-        for k, history in enumerate(seeds.values()):
-            # A logarithmic axis has no place for iteration 0, the first row.
-            loss, dt, norm = (history[column][1:] for column in ("training_loss", "dt", "smallest_norm"))
-            share = np.diff(history["stops"]) / np.diff(history["iteration"])
-            style = {"color": color, "linestyle": dash, "linewidth": 1.1, "label": name if k == 0 else None}
-            for panel, values in zip(axes.flat, (loss, dt, share, norm), strict=True):
-                panel.plot(history["iteration"][1:], values, **style)
-    axes[0, 0].set(xscale="log", yscale="log", ylabel="training loss")
-    axes[0, 1].set(yscale="log", ylabel=r"$\Delta t$")
-    axes[1, 0].set(ylabel=r"part of steps with $P \leq 0$", xlabel="iteration")
-    axes[1, 1].set(yscale="log", ylabel="smallest hidden norm", xlabel="iteration")
-    axes[0, 0].axhline(1, **REMARK)
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=3, fontsize="small")
+    figure, axes = new_figure(width=5.6, height=4.2)
+    styles = line_styles(methods, "methods")
+    for (label, courses), (color, dash) in zip(methods.items(), styles, strict=True):
+        for k, (iterations, values) in enumerate(courses):
+            first = int(iterations[0] == 0)
+            style = {"color": color, "linestyle": dash, "linewidth": 1.1, "label": None if k else label}
+            axes.plot(iterations[first:], values[first:], **style)
+    axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel=ylabel)
+    figure.legend(loc="outside upper center", ncols=columns, fontsize="small")
     return figure
+
+
+def times_apart(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """The largest factor, at least 1, between two courses of losses up to every iteration."""
+    ratios = (abs(log(a / b)) for a, b in zip(one, other, strict=True))
+    return [exp(largest) for largest in accumulate(ratios, max)]

@@ -1,150 +1,288 @@
-"""Which reading of the paper makes FIRE descend: the same training under one reading after the other.
+"""FIRE on its own ground: all data in every iteration, beside gradient descent, Nesterov's momentum and Adam.
 
-Appendix A and Eq. 43 leave open, or print in a way that matters, what `READINGS` lists. Every reading is run
-from the same starts on the same data, and two of them on all data, too.
+`METHODS` are the orders of Step 4 of Appendix A that are in use, and the rivals. All begin at the same
+weights, take equally many iterations, and keep the loss of every one of them.
 """
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 
 from enn_book.lectures.expressiveness import smallest_hidden_norms
 from enn_book.paper.claims import largest_rise
-from enn_book.studies.study import Columns, Outcome, Records, Study
-from enn_book.studies.training import Row, follow, make_trainer
+from enn_book.studies.study import Outcome, Record, Records, Study
+from enn_book.studies.training import make_trainer
 from enn_book.style import Table, percent, spread, table
-from enn_lib.argon import generate_data
-from enn_lib.settings import Config
+from enn_lib.argon import ArgonData, generate_data
+from enn_lib.fire import FIRE
+from enn_lib.training import Config, Trainer, logged_iterations
 
-COLUMNS = ("iteration", "training_loss", "validation_loss", "dt", "power", "stops", "smallest_norm")
-"""The columns of a history. Losses are means over configurations and components, whatever was minimised;
-`dt` and `power` are FIRE's after that many steps; `stops` counts the steps so far with P <= 0; and
-`smallest_norm` is the length of the shortest hidden vector over the training data. All without unit."""
+COLUMNS = ("iteration", "training_loss", "validation_loss", "rate", "stops", "smallest_norm")
+"""The columns of a record. Losses are means over configurations and components; `rate` is FIRE's time step or
+the learning rate; `stops` counts the steps so far with P <= 0; and `smallest_norm` is the length of the
+shortest hidden vector over the training data. All without unit."""
 
-PRINTED = Config(
+
+@dataclass(frozen=True)
+class WholeBatch(Config):
+    """A training on all data in every iteration.
+
+    Attributes:
+        momentum: of torch's ``SGD``, Nesterov's if it is above zero, in place of `optimiser`.
+        stops: the steps in which FIRE stops, whatever the sign of P; None to go by the sign.
+    """
+
+    momentum: float | None = None
+    stops: tuple[int, ...] | None = None
+
+
+BASE = WholeBatch(
     n_configurations=1500,
-    optimiser="fire",
     batch_size=None,
     iterations=3000,
+    schedule="constant",
     points_per_decade=20,
     threads=1,
 )
-"""Appendix A as printed, with the mean in Eq. 43, on 900 training configurations (60 % of 1500)."""
+"""The literal network on 900 training configurations (60 % of 1500), with the mean in Eq. 43."""
 
-READINGS: dict[str, dict] = {
-    "printed": {},
-    "sum": {"loss": "sum"},
-    "semi-implicit": {"fire_order": "semi_implicit"},
-    "semi-implicit-sum": {"fire_order": "semi_implicit", "loss": "sum"},
-    "ase": {"fire_order": "ase"},
-    "ase-sum": {"fire_order": "ase", "loss": "sum"},
-    "soft": {"softening": 0.1},
-    "soft-sum": {"softening": 0.1, "loss": "sum"},
-    "soft-ase": {"softening": 0.1, "fire_order": "ase"},
-    "soft-ase-sum": {"softening": 0.1, "fire_order": "ase", "loss": "sum"},
-    "soft-0.3-ase": {"softening": 0.3, "fire_order": "ase"},
-    "soft-0.01-ase": {"softening": 0.01, "fire_order": "ase"},
-    "soft-semi-implicit": {"softening": 0.1, "fire_order": "semi_implicit"},
-    "activated": {"output_activation": "softsign"},
-    "activated-semi-implicit": {"output_activation": "softsign", "fire_order": "semi_implicit"},
-    "a-1": {"a": 1.0},
-    "a-1-semi-implicit": {"a": 1.0, "fire_order": "semi_implicit"},
-    "dt-0.003": {"fire_dt_max": 0.003},
-    "dt-0.1-soft-ase": {"fire_dt_max": 0.1, "softening": 0.1, "fire_order": "ase"},
+METHODS: dict[str, dict] = {
+    "printed": {"optimiser": "fire", "fire_order": "appendix"},
+    "velocity-first": {"optimiser": "fire", "fire_order": "semi_implicit"},
+    "ase": {"optimiser": "fire", "fire_order": "ase"},
+    "fire2": {"optimiser": "fire", "fire_order": "fire2"},
+    "abc": {"optimiser": "fire", "fire_order": "abc"},
+    "gradient-descent": {"optimiser": "adam", "momentum": 0.0},
+    "nesterov": {"optimiser": "adam", "momentum": 0.9},
+    "adam": {"optimiser": "adam"},
 }
-"""What each reading changes of `PRINTED`."""
+"""What each method changes of `BASE`; those with a momentum do not use the optimiser."""
 
-DECISIVE = tuple(READINGS)[:11]
-"""The readings with three seeds (sum or mean, the order of Step 4, softened or not); the others have one."""
+ORDERS = tuple(METHODS)[:5]
+"""The methods that are FIRE."""
 
-RECOMMENDED = ("semi-implicit", "soft-0.3-ase")
-"""The readings followed on all data, one with the unit vectors of Eq. 9 and one with softened ones."""
+FIRST_RATE = dict.fromkeys(ORDERS, 0.01) | {"gradient-descent": 0.1, "nesterov": 0.1, "adam": 0.01}
+"""The rate tried first: of FIRE the largest time step as the paper prints it."""
+
+GRID = 12**0.5
+"""The ratio of two neighbouring rates. For FIRE one step up is the sum in Eq. 43 in place of the mean."""
+
+SOFTENING = 0.3
+"""Of the unit vectors, in the records whose names begin with ``soft-``."""
+
+SOFTENED = ("velocity-first", "ase", "fire2", "abc", "nesterov", "adam")
+"""The methods that train a softened network, too."""
 
 ON_ALL = {"n_configurations": 100_000, "iterations": 1500, "chunk_size": 200}
-"""What a training on all data changes (60,000 configurations, past the first fall of the loss)."""
+"""What a training on all data changes (60,000 configurations)."""
+
+EARLY = ("ase", "fire2", "abc")
+"""The orders that look at the power before the push; they get another rounding of seed 0 only."""
+
+SUSPECT, SUSPECT_STEP = "velocity-first", 1
+"""The method whose sensitivity to rounding is taken apart, and the step of the grid, at which it stops with
+softened unit vectors, too."""
 
 
-def reading(name: str, seed: int = 0, **changes) -> Config:
-    """The configuration of a reading; `seed` is that of the network and, shifted by 2208, of the data.
+def rate(method: str, k: int) -> float:
+    """The rate `k` steps of the grid above the first."""
+    return FIRST_RATE[method] * GRID**k
+
+
+def method_config(method: str, k: int = 0, seed: int = 0, **changes) -> WholeBatch:
+    """The configuration of a method; `seed` is that of the network and, shifted by 2208, of the data.
 
     Args:
-        name: one of `READINGS`.
+        method: one of `METHODS`.
+        k: of its `rate`; FIRE's first time step is a tenth of it.
         seed: at least 0.
         changes: settings to change beside, such as ``iterations``.
 
     Raises:
-        ValueError: if there is no such reading.
+        ValueError: if there is no such method.
     """
-    if name not in READINGS:
-        raise ValueError(f"name: got {name!r}, wanted one of {', '.join(READINGS)}")
-    return replace(PRINTED, seed=seed, data_seed=2208 + seed, **{**READINGS[name], **changes})
+    if method not in METHODS:
+        raise ValueError(f"method: got {method!r}, wanted one of {', '.join(METHODS)}")
+    value = rate(method, k)
+    speed = {"fire_dt": value / 10, "fire_dt_max": value} if method in ORDERS else {"learning_rate": value}
+    return replace(BASE, seed=seed, data_seed=2208 + seed, **{**METHODS[method], **speed, **changes})
 
 
-def descend(config: Config) -> list[Row]:
-    """Train with FIRE as `config` says and return rows of `COLUMNS`.
+def record_name(method: str, k: int = 0, seed: int = 0, *, prefix: str = "", suffix: str = "") -> str:
+    """The name of a record; the prefix is "soft-" or "all-", the suffix ".again" or ".same-stops"."""
+    return f"{prefix}{method}.{rate(method, k):.2g}.{seed}{suffix}"
 
-    The rows end early where the loss is no longer finite.
 
-    Raises:
-        ValueError: if the optimiser is not FIRE.
-    """
-    if config.optimiser != "fire":
-        raise ValueError(f"config.optimiser: got {config.optimiser!r}, wanted 'fire'")
-    data = generate_data(config.n_configurations, config.data_seed)
-    inputs = data.train.inputs(data.scales, getattr(torch, config.dtype))
+class WithStops(FIRE):
+    """FIRE that stops in given steps, whatever the sign of P."""
+
+    def __init__(self, params, stops: tuple[int, ...], **settings):
+        super().__init__(params, **settings)
+        self._stops, self._taken = frozenset(stops), 0
+
+    def _power(self, forces, velocities) -> float:
+        self._taken += 1
+        return -1.0 if self._taken in self._stops else 1.0
+
+
+def start(config: WholeBatch, data: ArgonData) -> Trainer:
+    """The trainer of a configuration, at its start."""
     trainer = make_trainer(config, data)
+    weights = trainer.network.parameters()
+    if config.momentum is not None:
+        trainer.optimiser = torch.optim.SGD(
+            weights, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
+        )
+    elif config.stops is not None:
+        trainer.optimiser = WithStops(
+            weights, config.stops, dt=config.fire_dt, dt_max=config.fire_dt_max, order=config.fire_order
+        )
+    return trainer
+
+
+def descend(config: WholeBatch) -> Outcome:
+    """Train, and return rows of `COLUMNS`, the loss before every iteration, and what is made of them.
+
+    `end` is the median of the last hundred losses, `rise` the `largest_rise` over all of them, and `stops`
+    are the steps with P <= 0. Where a loss is not finite the training ends, and `end` is infinite.
+    """
+    data = generate_data(config.n_configurations, config.data_seed)
+    trainer, inputs = start(config, data), data.train.inputs(data.scales, getattr(torch, config.dtype))
     group = trainer.optimiser.param_groups[0]
-    stops = 0
-
-    def count() -> None:
-        nonlocal stops
-        # ASE's order takes no power in the very first step.
-        stops += group["power"] <= 0 and not (config.fire_order == "ase" and trainer.iteration == 1)
-
-    def row(new: Row) -> Row:
-        norm = smallest_hidden_norms(trainer.network, inputs).min().item()
-        return (new[0], *new[3:6], group["power"], stops, norm)
-
-    return follow(trainer, row, each=count, from_start=True)
-
-
-def by_reading(records: Records, prefix: str = "") -> dict[str, dict[int, Columns]]:
-    """Histories by seed by reading, in the order of `READINGS`; with the prefix "all-" those on all data."""
-    histories = {
-        name: {
-            seed: records[key].table() for seed in range(3) if (key := f"{prefix}{name}.{seed}") in records
-        }
-        for name in READINGS
-    }
-    return {name: seeds for name, seeds in histories.items() if seeds}
+    logged = logged_iterations(config.iterations, config.points_per_decade)
+    rows, losses, stops = [], [], []
+    try:
+        while True:
+            if trainer.iteration in logged:
+                trainer.record()
+                last = trainer.history[-1]
+                norm = smallest_hidden_norms(trainer.network, inputs).min().item()
+                rows.append((last[0], *last[3:5], group.get("dt", group["lr"]), len(stops), norm))
+            if trainer.iteration == config.iterations:
+                losses.append(rows[-1][1])
+                break
+            losses.append(trainer.step())
+            # Some orders take no power in the very first step, and the others begin with a positive one.
+            if group.get("power", 1) <= 0 and trainer.iteration > 1:
+                stops.append(trainer.iteration)
+        end = median(losses[-100:])
+    except FloatingPointError:
+        end = float("inf")
+    measured = {"end": end, "rise": largest_rise(losses), "stops": stops}
+    return Outcome(measured, {"": (COLUMNS, rows)}, {"losses": torch.tensor(losses)})
 
 
-def plan(records: Records, length: float | None) -> dict[str, Config]:
-    """Every reading on 900 configurations, by seed first, and then the recommended ones on all."""
-    few = [(seed, name) for seed in range(3) for name in (DECISIVE if seed else READINGS)]
-    return {f"{name}.{seed}": reading(name, seed) for seed, name in few} | {
-        f"all-{name}.{seed}": reading(name, seed, **ON_ALL) for seed in range(3) for name in RECOMMENDED
-    }
+def best_step(records: Records, method: str) -> tuple[list[int], int | None]:
+    """The steps of the grid to try with a method, and the best of them once it lies inside.
+
+    Best is the lowest `end` on seed 0.
+    """
+    tried = [-1, 0, 1]
+    while all(record_name(method, k) in records for k in tried):
+        best = min(tried, key=lambda k: records[record_name(method, k)]["end"])
+        if tried[0] < best < tried[-1]:
+            return tried, best
+        tried = [tried[0] - 1, *tried] if best == tried[0] else [*tried, tried[-1] + 1]
+    return tried, None
 
 
-def summary(records: Records) -> Table:
-    """The end of every reading, and its largest rise, each from the least to the largest of its seeds."""
-    rows = []
-    for prefix in ("", "all-"):
-        for name, seeds in by_reading(records, prefix).items():
-            last = {column: [history[column][-1] for history in seeds.values()] for column in COLUMNS}
-            rises = [round(largest_rise(history["training_loss"]), 3) for history in seeds.values()]
-            ends = [spread(last[column]) for column in ("training_loss", "validation_loss", "dt")]
-            stops = spread([int(stops) for stops in last["stops"]])
-            rows.append((f"`{prefix}{name}`", *ends, stops, spread(rises, percent)))
-    return table(
-        ["reading", "training loss", "validation loss", "time step", "steps with P ≤ 0", "largest rise"], rows
+def main_step(records: Records, method: str) -> int | None:
+    """The step of the grid that is judged: of FIRE the time step as printed, of a rival the best."""
+    return 0 if method in ORDERS else best_step(records, method)[1]
+
+
+def shown_steps(records: Records, method: str) -> list[int]:
+    """The steps of the grid with three seeds: the one that is judged, and the best of two orders of FIRE."""
+    steps = {main_step(records, method)}
+    if method in (SUSPECT, "ase"):
+        steps.add(best_step(records, method)[1])
+    return sorted(k for k in steps if k is not None)
+
+
+def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
+    """The trials of all rates on seed 0; other seeds and another rounding; softened; stops; all data."""
+    soft, again = {"softening": SOFTENING}, {"chunk_size": 250}
+    planned = {record_name(m, k): method_config(m, k) for m in METHODS for k in best_step(records, m)[0]}
+    for seed in range(3):
+        for m in METHODS:
+            for k in shown_steps(records, m):
+                planned[record_name(m, k, seed)] = method_config(m, k, seed)
+            if (k := main_step(records, m)) is not None and not (seed and m in EARLY):
+                planned[record_name(m, k, seed, suffix=".again")] = method_config(m, k, seed, **again)
+        for prefix, changes in (("", {}), ("soft-", soft)):
+            first = record_name(SUSPECT, SUSPECT_STEP, seed, prefix=prefix)
+            planned[first] = method_config(SUSPECT, SUSPECT_STEP, seed, **changes)
+            planned[f"{first}.again"] = method_config(SUSPECT, SUSPECT_STEP, seed, **changes, **again)
+            if first in records:
+                stops = tuple(records[first]["stops"])
+                config = method_config(SUSPECT, SUSPECT_STEP, seed, stops=stops, **changes, **again)
+                planned[f"{first}.same-stops"] = config
+    for seed in range(3):
+        for m in SOFTENED:
+            if (k := main_step(records, m)) is not None:
+                planned[record_name(m, k, seed, prefix="soft-")] = method_config(m, k, seed, **soft)
+        name = record_name("ase", seed=seed, prefix="soft-", suffix=".again")
+        planned[name] = method_config("ase", seed=seed, **soft, **again)
+        name = record_name(SUSPECT, seed=seed, prefix="all-")
+        planned[name] = method_config(SUSPECT, seed=seed, **ON_ALL)
+        name = record_name("ase", seed=seed, prefix="all-soft-")
+        planned[name] = method_config("ase", seed=seed, **soft, **ON_ALL)
+    return planned
+
+
+def grouped(records: Records) -> dict[str, dict[str, Record]]:
+    """The records of all seeds and roundings, by seed and suffix, of every method, rate, network and data."""
+    groups: dict[str, dict[str, Record]] = {}
+    for name, record in records.items():
+        method, which = re.fullmatch(r"(.+)\.(\d(?:\.again|\.same-stops)?)", name).groups()
+        groups.setdefault(method, {})[which] = record
+    return groups
+
+
+def keeps_losses(records: Records, record: Record) -> bool:
+    """Whether the loss of every iteration is kept: not of a rate that turned out worse, and is not shown."""
+    return not any(
+        record.name == record_name(m, k)
+        for m in METHODS
+        if best_step(records, m)[1] is not None
+        for k in best_step(records, m)[0]
+        if k not in shown_steps(records, m)
     )
 
 
+def summary(records: Records) -> Table:
+    """The end, the largest rise and the stops of every method and rate, over its seeds and roundings."""
+    rows = []
+    for name, group in grouped(records).items():
+        last = [record.table() for record in group.values()]
+        rises = [record["rise"] for record in group.values() if record["rise"] is not None]
+        rows.append(
+            (
+                f"`{name}`",
+                len(group),
+                spread([record["end"] for record in group.values()]),
+                spread([columns["validation_loss"][-1] for columns in last]),
+                spread([int(columns["stops"][-1]) for columns in last]),
+                spread([round(rise, 3) for rise in rises], percent) if rises else "",
+            )
+        )
+    names = [
+        "method and rate",
+        "records",
+        "training loss",
+        "validation loss",
+        "steps with P ≤ 0",
+        "largest rise",
+    ]
+    return table(names, rows)
+
+
 STUDY = Study(
-    question="Under which reading of Appendix A, Eq. 43 and Eq. 9 does FIRE descend far and evenly?",
+    question="On whole batches, how does FIRE compare with gradient descent, Nesterov's momentum and Adam?",
     plan=plan,
-    run=lambda config: Outcome(tables={"": (COLUMNS, descend(config))}),
+    run=descend,
     summary=summary,
+    keeps=keeps_losses,
 )
