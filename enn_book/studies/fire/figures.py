@@ -6,7 +6,7 @@ from math import exp, log
 
 from matplotlib.figure import Figure
 
-from enn_book.style import line_styles, new_figure
+from enn_book.style import BLUE, GREEN, VERMILION, line_styles, new_figure
 
 Course = tuple[Sequence[float], Sequence[float]]
 """Iterations, and a value at each of them."""
@@ -34,6 +34,25 @@ def plot_courses(
             axes.plot(iterations[first:], values[first:], **style)
     axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel=ylabel)
     figure.legend(loc="outside upper center", ncols=columns, fontsize="small")
+    return figure
+
+
+def plot_panels(methods: Mapping[str, Sequence[Course]]) -> Figure:
+    """The training loss of each of four methods in its own panel, from iteration 10, on the same axes.
+
+    Args:
+        methods: the courses of every method by its label.
+    """
+    figure, panels = new_figure(2, 2, width=5.6, height=4.8, sharex=True, sharey=True)
+    for panel, (label, courses) in zip(panels.flat, methods.items(), strict=True):
+        for course, color in zip(courses, (BLUE, VERMILION, GREEN), strict=True):
+            iterations, values = (row[10:] for row in course)
+            panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.9)
+        panel.set(xscale="log", yscale="log", title=label)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("training loss")
+    for panel in panels[1]:
+        panel.set_xlabel("iteration")
     return figure
 
 

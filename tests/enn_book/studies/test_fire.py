@@ -11,7 +11,7 @@ import torch
 
 from enn_book.paper.claims import EVEN_RISE, largest_rise
 from enn_book.studies.fire import study as fire
-from enn_book.studies.fire.figures import plot_courses, times_apart
+from enn_book.studies.fire.figures import plot_courses, plot_panels, times_apart
 from enn_book.studies.fire.study import COLUMNS, METHODS, descend, grouped, method_config, record_name
 from enn_book.studies.study import load
 from enn_lib.argon import generate_data
@@ -240,6 +240,14 @@ def test_a_course_is_drawn_without_iteration_zero_and_named_once():
     assert axes.lines[0].get_xydata().tolist() == [[10, 0.5], [30, 0.2]]
     assert axes.lines[2].get_xydata().tolist() == [[1, 3], [2, 4]]
     assert axes.get_legend_handles_labels()[1] == ["one", "two"]
+
+
+def test_each_of_four_methods_has_a_panel_on_the_same_axes_from_iteration_10():
+    course = (range(30), [1 / (k + 1) for k in range(30)])
+    panels = plot_panels({name: [course] * 3 for name in "abcd"}).axes
+    assert [panel.get_title() for panel in panels] == [*"abcd"]
+    assert {panel.get_ylim() for panel in panels} == {panels[0].get_ylim()}
+    assert all(list(line.get_xdata()) == list(range(10, 30)) for panel in panels for line in panel.lines)
 
 
 def test_more_methods_than_can_be_told_apart_are_refused():
