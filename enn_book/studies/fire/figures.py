@@ -38,17 +38,16 @@ def plot_courses(
 
 
 def plot_panels(methods: Mapping[str, Sequence[Course]]) -> Figure:
-    """The training loss of each of four methods in its own panel, from iteration 10, on the same axes.
+    """The training loss of each of four methods in its own panel, on the same axes.
 
     Args:
         methods: the courses of every method by its label.
     """
     figure, panels = new_figure(2, 2, width=5.6, height=4.8, sharex=True, sharey=True)
     for panel, (label, courses) in zip(panels.flat, methods.items(), strict=True):
-        for course, color in zip(courses, (BLUE, VERMILION, GREEN), strict=True):
-            iterations, values = (row[10:] for row in course)
-            panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.9)
-        panel.set(xscale="log", yscale="log", title=label)
+        for (iterations, values), color in zip(courses, (BLUE, VERMILION, GREEN), strict=True):
+            panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.8)
+        panel.set(yscale="log", title=label)
     for panel in panels[:, 0]:
         panel.set_ylabel("training loss")
     for panel in panels[1]:
