@@ -64,7 +64,7 @@ ORDERS = tuple(METHODS)[:5]
 """The methods that are FIRE."""
 
 FIRST_RATE = dict.fromkeys(ORDERS, 0.01) | {"gradient-descent": 0.1, "nesterov": 0.1, "adam": 0.01}
-"""The rate tried first: of FIRE the largest time step as the paper prints it."""
+"""The rate tried first; of FIRE it is the largest time step as the paper prints it."""
 
 GRID = 12**0.5
 """The ratio of two neighbouring rates. For FIRE one step up is the sum in Eq. 43 in place of the mean."""
