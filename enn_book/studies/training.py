@@ -66,7 +66,7 @@ def follow(
     trainer: Trainer,
     row: Callable[[Row], Row],
     *,
-    each: Callable[[], object] = lambda: None,
+    each: Callable[[float], object] = lambda loss: None,
     from_start: bool = False,
 ) -> list[Row]:
     """Train until as many gradients are taken as the configuration's iterations need, and look now and then.
@@ -76,7 +76,7 @@ def follow(
     Args:
         trainer: at its start.
         row: makes a row of the study's table from the new row of the trainer's history (`HISTORY_COLUMNS`).
-        each: called after every step.
+        each: called after every step with its loss, that before the step.
         from_start: look before the first step, too.
 
     Returns:
@@ -98,8 +98,7 @@ def follow(
     if from_start and not look():
         return rows
     while evaluations_so_far(trainer) < budget:
-        trainer.step()
-        each()
+        each(trainer.step())
         if (looks_always or trainer.iteration in logged) and not look():
             break
     return rows

@@ -76,7 +76,7 @@ def run_variation(config: Config) -> Outcome:
     rows = follow(
         trainer,
         lambda row: (row[0], *row[2:5], _loss_with(trainer, averaged.module)),
-        each=lambda: averaged.update_parameters(trainer.network),
+        each=lambda loss: averaged.update_parameters(trainer.network),
     )
     return Outcome(tables={"": (COLUMNS, rows)})
 

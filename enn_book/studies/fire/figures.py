@@ -12,15 +12,12 @@ Course = tuple[Sequence[float], Sequence[float]]
 """Iterations, and a value at each of them."""
 
 
-def plot_courses(
-    methods: Mapping[str, Sequence[Course]], *, ylabel: str = "training loss", columns: int = 2
-) -> Figure:
+def plot_courses(methods: Mapping[str, Sequence[Course]], *, ylabel: str) -> Figure:
     """A value of some methods against the iteration on logarithmic axes, a thin line for each training.
 
     Args:
         methods: the courses of every method by its label, at most six; iteration 0 is left out.
         ylabel: the name of the value.
-        columns: of the legend.
 
     Raises:
         ValueError: if there are more methods than can be told apart, or none.
@@ -33,7 +30,7 @@ def plot_courses(
             style = {"color": color, "linestyle": dash, "linewidth": 1.1, "label": None if k else label}
             axes.plot(iterations[first:], values[first:], **style)
     axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel=ylabel)
-    figure.legend(loc="outside upper center", ncols=columns, fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     return figure
 
 

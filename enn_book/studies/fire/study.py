@@ -4,6 +4,7 @@
 weights, take equally many iterations, and keep the loss of every one of them.
 """
 
+import math
 import re
 from dataclasses import dataclass, replace
 from statistics import median
@@ -13,11 +14,11 @@ import torch
 from enn_book.lectures.expressiveness import smallest_hidden_norms
 from enn_book.paper.claims import largest_rise
 from enn_book.studies.study import Outcome, Record, Records, Study
-from enn_book.studies.training import make_trainer
+from enn_book.studies.training import Row, follow, make_trainer
 from enn_book.style import Table, percent, spread, table
 from enn_lib.argon import ArgonData, generate_data
 from enn_lib.fire import FIRE
-from enn_lib.training import Config, Trainer, logged_iterations
+from enn_lib.training import Config, Trainer
 
 COLUMNS = ("iteration", "training_loss", "validation_loss", "rate", "stops", "smallest_norm")
 """The columns of a record. Losses are means over configurations and components; `rate` is FIRE's time step or
@@ -151,25 +152,22 @@ def descend(config: WholeBatch) -> Outcome:
     data = generate_data(config.n_configurations, config.data_seed)
     trainer, inputs = start(config, data), data.train.inputs(data.scales, getattr(torch, config.dtype))
     group = trainer.optimiser.param_groups[0]
-    logged = logged_iterations(config.iterations, config.points_per_decade)
-    rows, losses, stops = [], [], []
-    try:
-        while True:
-            if trainer.iteration in logged:
-                trainer.record()
-                last = trainer.history[-1]
-                norm = smallest_hidden_norms(trainer.network, inputs).min().item()
-                rows.append((last[0], *last[3:5], group.get("dt", group["lr"]), len(stops), norm))
-            if trainer.iteration == config.iterations:
-                losses.append(rows[-1][1])
-                break
-            losses.append(trainer.step())
-            # Some orders take no power in the very first step, and the others begin with a positive one.
-            if group.get("power", 1) <= 0 and trainer.iteration > 1:
-                stops.append(trainer.iteration)
+    losses, stops = [], []
+
+    def count(loss: float) -> None:
+        losses.append(loss)
+        # Some orders take no power in the very first step, and the others begin with a positive one.
+        if group.get("power", 1) <= 0 and trainer.iteration > 1:
+            stops.append(trainer.iteration)
+
+    def row(new: Row) -> Row:
+        norm = smallest_hidden_norms(trainer.network, inputs).min().item()
+        return (new[0], *new[3:5], group.get("dt", group["lr"]), len(stops), norm)
+
+    rows, end = follow(trainer, row, each=count, from_start=True), math.inf
+    if rows[-1][0] == config.iterations:
+        losses.append(rows[-1][1])
         end = median(losses[-100:])
-    except FloatingPointError:
-        end = float("inf")
     measured = {"end": end, "rise": largest_rise(losses), "stops": stops}
     return Outcome(measured, {"": (COLUMNS, rows)}, {"losses": torch.tensor(losses)})
 
@@ -233,11 +231,11 @@ def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
 
 
 def grouped(records: Records) -> dict[str, dict[str, Record]]:
-    """The records of all seeds and roundings, by seed and suffix, of every method, rate, network and data."""
+    """The records of all seeds and roundings, by "0", "0.again" and so on, of all that is trained alike."""
     groups: dict[str, dict[str, Record]] = {}
     for name, record in records.items():
-        method, which = re.fullmatch(r"(.+)\.(\d(?:\.again|\.same-stops)?)", name).groups()
-        groups.setdefault(method, {})[which] = record
+        method, which, stops = re.fullmatch(r"(.+)\.(\d(?:\.again)?)(\.same-stops)?", name).groups("")
+        groups.setdefault(method + stops, {})[which] = record
     return groups
 
 

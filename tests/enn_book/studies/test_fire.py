@@ -59,10 +59,16 @@ def test_the_records_are_those_that_the_plan_names():
     assert set(fire.plan(records, None)) == set(records)
 
 
+def test_the_losses_of_all_iterations_are_kept_but_for_rates_that_were_not_used():
+    records = load("fire")
+    few = {name: record for name, record in records.items() if not name.startswith("all-")}
+    kept = {name for name in few if (records.folder / f"{name}.safetensors").exists()}
+    assert kept == {name for name, record in few.items() if fire.keeps_losses(records, record)}
+
+
 def values(groups, names, key):
-    """One measure of all trainings of some groups, without those whose stops were given."""
-    found = [record for name in names for which, record in groups[name].items() if "stops" not in which]
-    return [record[key] for record in found]
+    """One measure of all trainings of some groups."""
+    return [record[key] for name in names for record in groups[name].values()]
 
 
 def test_the_verdict_of_the_readme_on_the_literal_network_holds(groups):
@@ -223,7 +229,7 @@ def test_records_are_grouped_by_what_is_trained():
     assert {name: [*group] for name, group in found.items()} == {
         "soft-ase.0.01": ["2", "0.again"],
         "adam.0.0029": ["1"],
-        "ase.0.01": ["0.same-stops"],
+        "ase.0.01.same-stops": ["0"],
     }
 
 
@@ -236,7 +242,9 @@ def test_two_courses_are_apart_by_the_largest_factor_so_far():
 
 
 def test_a_course_is_drawn_without_iteration_zero_and_named_once():
-    axes = plot_courses({"one": [([0, 10, 30], [1.0, 0.5, 0.2])] * 2, "two": [([1, 2], [3, 4])]}).axes[0]
+    axes = plot_courses(
+        {"one": [([0, 10, 30], [1.0, 0.5, 0.2])] * 2, "two": [([1, 2], [3, 4])]}, ylabel="loss"
+    ).axes[0]
     assert axes.lines[0].get_xydata().tolist() == [[10, 0.5], [30, 0.2]]
     assert axes.lines[2].get_xydata().tolist() == [[1, 3], [2, 4]]
     assert axes.get_legend_handles_labels()[1] == ["one", "two"]
@@ -252,4 +260,4 @@ def test_each_of_four_methods_has_a_panel_on_the_same_axes():
 
 def test_more_methods_than_can_be_told_apart_are_refused():
     with pytest.raises(ValueError, match="methods: got 7 courses, wanted 1 to 6"):
-        plot_courses({name: [([1], [1.0])] for name in "abcdefg"})
+        plot_courses({name: [([1], [1.0])] for name in "abcdefg"}, ylabel="loss")
