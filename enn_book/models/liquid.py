@@ -47,7 +47,7 @@ def fit_pair_energy(
         columns = torch.stack(slopes, dim=1)
         size = columns.square().mean(dim=0).sqrt()
         size = torch.where(size > 0, size, 1.0)
-        readout = torch.linalg.lstsq(columns / size, forces.flatten()).solution / size
+        readout = torch.linalg.lstsq(columns / size, forces.flatten(), driver="gelsd").solution / size
         network.layers[0].weight.copy_(readout.unsqueeze(-1))
     return field
 
@@ -144,7 +144,8 @@ def fit_beside_pairs(
     network.scales.copy_(scalars.std(dim=(0, 1, 2)) / unit)
     size = vectors.square().mean(dim=(0, 1, 2)).sqrt()
     columns = (vectors / size).flatten(0, -2)
-    per_pair = torch.linalg.lstsq(columns, forces.flatten().unsqueeze(-1)).solution / size.unsqueeze(-1)
+    fitted = torch.linalg.lstsq(columns, forces.flatten().unsqueeze(-1), driver="gelsd")
+    per_pair = fitted.solution / size.unsqueeze(-1)
     missed = forces - (vectors @ per_pair).squeeze(-1)
     direct, _ = fit_graph_force_field(layer, network, positions, missed, cell=cell, **options)  # type: ignore[arg-type]
     network.readout.copy_(per_pair * unit.unsqueeze(-1) / direct.force_scale)

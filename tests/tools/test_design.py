@@ -37,3 +37,19 @@ def test_the_tests_of_the_library_do_without_the_book():
         assert not re.search(r"^\s*(from|import) enn_book", file.read_text(encoding="utf-8"), re.MULTILINE), (
             file.name
         )
+
+
+def test_least_squares_never_take_the_default_driver():
+    """Where columns depend on each other, it reads memory that nothing has set (pytorch/pytorch#187411)."""
+    files = [
+        file
+        for folder in ("enn_lib", "enn_book", "book", "tests")
+        for file in (ROOT / folder).rglob("*.[mp][dy]")
+    ]
+    calls = [
+        call
+        for file in files
+        for call in re.findall(r"linalg\.lstsq\((?s:.{250})", file.read_text(encoding="utf-8"))
+    ]
+    assert len(calls) > 10
+    assert all('driver="gelsd"' in call for call in calls)

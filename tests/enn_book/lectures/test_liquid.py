@@ -152,7 +152,7 @@ def test_a_linear_readout_fits_forces_of_pairs_and_misses_those_of_threes():
 
     def missed(*potentials):
         forces = Sum(potentials).in_cell(cell).forces(snapshots)
-        readout = torch.linalg.lstsq(rows[:4].flatten(0, 2), forces[:4].flatten()).solution
+        readout = torch.linalg.lstsq(rows[:4].flatten(0, 2), forces[:4].flatten(), driver="gelsd").solution
         return (rows[4:] @ readout - forces[4:]).square().mean().sqrt().item()
 
     pairs, threes = TruncatedLennardJones(), AxilrodTeller()
