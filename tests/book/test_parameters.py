@@ -104,7 +104,7 @@ def test_what_the_text_says_is_held_for_the_parameters_of_the_book_alone(page):
         ("simulate", {"seed": 1}),
         ("simulate", {"seed": 5}),
         ("argon", {"seed": 1, "n_configurations": 200}),
-        ("truly-unitary", {"dimensions": [3]}),
+        ("truly-unitary", {"n": 3}),
     ],
 )
 def test_a_page_runs_with_other_parameters_and_its_text_follows_them(page, change, monkeypatch):
