@@ -116,8 +116,8 @@ class Plain(nn.Module):
         return (self.linear(flat) + self.correction(flat)).unflatten(-1, x.shape[-2:])
 
 
-def frame(x: Tensor) -> Pair:
-    """The axes Q that a state chooses, and the state seen from there."""
+def frame(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The axes Q, and the state seen from there."""
     Q, z = torch.linalg.qr(x)
     phase = z.diagonal(dim1=-2, dim2=-1).sgn()  # to be made 1
     return Q * phase.unsqueeze(-2), z * phase.conj().unsqueeze(-1)
@@ -132,9 +132,10 @@ class Tied(nn.Module):
     """Average the weights of a layer over the moves of the ring."""
 
     def forward(self, stacked: Tensor) -> Tensor:
-        """Weights and biases of a layer, from free ones of the same shape."""
+        """Tied weights of a layer, from free ones."""
         w = stacked.unflatten(0, (-1, SITES)).unflatten(-1, (-1, SITES))
-        w = torch.stack([w.roll((k, k), dims=(1, 3)) for k in range(SITES)]).mean(dim=0)
+        moved = [w.roll((k, k), dims=(1, 3)) for k in range(SITES)]
+        w = torch.stack(moved).mean(dim=0)
         w = (w + w.flip((1, 3))) / 2
         return w.flatten(2).flatten(0, 1)
 
