@@ -1,26 +1,25 @@
-"""What matters in training, and what makes a network overfit: one training, one thing changed at a time.
+"""What matters in training: one training, one thing changed at a time, three seeds of each.
 
-Every variation is a run of the same length on the data of sec. 4.1. Choices are compared by the validation
-error; the test part is never touched.
+Every variation has the data of sec. 4.1 and as many gradients. Rates are chosen on the validation part; the
+test part and the dynamics choose nothing.
 """
 
+import time
 from dataclasses import replace
+from statistics import fmean
 
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import torch
 
 from enn_book.studies.study import Outcome, Records, Study
 from enn_book.studies.training import follow, make_trainer
-from enn_book.style import Table, table
+from enn_book.style import Table, spread, table
+from enn_lib.argon import generate_data
+from enn_lib.evaluation import dynamics_errors, rmsd
+from enn_lib.force_field import NetworkForceField
 from enn_lib.settings import Config
-from enn_lib.training import Trainer
 
-COLUMNS = ("iteration", "gradient_evaluations", "training_loss", "validation_loss", "averaged_loss")
-"""The columns of a history. Losses are means over configurations and components, without unit;
-`averaged_loss` is the validation loss of the network whose weights are the moving average `AVERAGING`."""
-
-AVERAGING = 0.999
-"""The decay of the moving average of weights, which forgets over a thousand iterations."""
+COLUMNS = ("iteration", "gradient_evaluations", "training_loss", "validation_loss")
+"""The columns of a history. Losses are means over configurations and components, without unit."""
 
 EPOCHS = 60
 """Passes of the base through its 60,000 training configurations; each variation gets as many gradients."""
@@ -28,81 +27,122 @@ EPOCHS = 60
 BASE = Config(relabel=True, iterations=EPOCHS * 120, learning_rate=0.02, points_per_decade=5, threads=1)
 """The literal network, Muon, batches of 500, atoms relabelled."""
 
-FEW = {"n_configurations": 1500, "batch_size": 90, "iterations": 10_000, "relabel": False, "compile": False}
-"""The 900 training configurations of the study of FIRE's readings, in batches of a tenth."""
+SEEDS = (0, 1, 2)
+"""Of the network and, shifted by 2208, of the data."""
 
-_SOAP = {"optimiser": "soap", "learning_rate": 0.003}
+RATES = {"muon": (0.01, 0.02, 0.04), "adam": (0.003, 0.01, 0.03, 0.1), "soap": (0.001, 0.003, 0.01)}
+"""Tried on seed 0; those of Muon hold the rate of the base between two others."""
+
+PAIR = {"softening": 0.3, "a": 1.0}
+"""Softened unit vectors and a large residue, together."""
 
 CHOICES: dict[str, dict] = {
     "base": {},
-    **{f"a-{a:g}": {"a": a} for a in (0.0, 0.3, 1.0)},
-    **{f"eps-{eps:g}": {"softening": eps} for eps in (0.1, 0.3, 1.0)},
-    **{f"eps-{eps}-a-1": {"softening": eps, "a": 1.0} for eps in (0.3, 0.6)},
-    **{f"muon-{rate}": {"learning_rate": rate} for rate in (0.01, 0.03)},
-    **{f"adam-{rate}": {"optimiser": "adam", "learning_rate": rate} for rate in (0.003, 0.01)},
-    "soap-0.003": _SOAP,
-    **{f"soap-eps-{eps}-a-1": {**_SOAP, "softening": eps, "a": 1.0} for eps in (0.3, 0.6)},
-    **{f"batch-{size}": {"batch_size": size} for size in (250, 1000)},
+    "numbered": {"relabel": False},
+    "pair": PAIR,
+    "a-1": {"a": 1.0},
+    "eps-0.3": {"softening": 0.3},
     "constant": {"schedule": "constant"},
+    "batch-250": {"batch_size": 250},
 }
-"""What each choice changes of `BASE`."""
+"""What each choice changes of `BASE`. The optimisers Adam and SOAP are choices too, at their best rate."""
 
-GENERALISATION: dict[str, dict] = {
-    **{f"literal-{n}": {"relabel": False, "n_train": n} for n in (1000, 10_000, 60_000)},
-    **{f"relabelled-{n}": {"n_train": n} for n in (1000, 10_000)},  # 60,000 is the base
-    **{f"softened-{n}": {"relabel": False, "n_train": n, "softening": 0.3} for n in (1000, 10_000, 60_000)},
-    "adam-60000": {"relabel": False, "optimiser": "adam", "learning_rate": 0.003},
-    "few-adam": {**FEW, "optimiser": "adam", "learning_rate": 0.003},
-    "few-muon": {**FEW, "learning_rate": 0.01},
-    "few-softened-adam": {**FEW, "optimiser": "adam", "learning_rate": 0.003, "softening": 0.1},
-    "few-softened-muon": {**FEW, "learning_rate": 0.01, "softening": 0.1},
+
+FEWER = {
+    f"{name}-{n}": {"relabel": name == "base", "n_train": n}
+    for name in ("base", "numbered")
+    for n in (1000, 10_000)
 }
-"""What each run of the question of overfitting changes of `BASE`. Those called few have the data of the
-study of FIRE's readings, so that FIRE's histories there can be laid beside them."""
+"""Fewer configurations, on seed 0 alone."""
 
 
-def variation(name: str) -> Config:
-    """The `Config` of one of `CHOICES` or `GENERALISATION`: `BASE` but for one thing, as many gradients."""
-    settings = (CHOICES | GENERALISATION)[name]
-    batch_size = settings.get("batch_size", BASE.batch_size)
-    iterations = BASE.iterations * BASE.batch_size // batch_size
-    return replace(BASE, **({"iterations": iterations} | settings))
+def variation(settings: dict, seed: int = 0) -> Config:
+    """`BASE` with other settings, as many gradients, and a seed."""
+    iterations = BASE.iterations * BASE.batch_size // settings.get("batch_size", BASE.batch_size)
+    return replace(BASE, iterations=iterations, seed=seed, data_seed=2208 + seed, **settings)
+
+
+def at_rate(optimiser: str, rate: float) -> tuple[str, dict]:
+    """The name and the settings of the literal network with an optimiser at a rate."""
+    if (optimiser, rate) == (BASE.optimiser, BASE.learning_rate):
+        return "base", {}
+    return f"{optimiser}-{rate:g}", {"optimiser": optimiser, "learning_rate": rate}
+
+
+def best_rate(records: Records, optimiser: str) -> float | None:
+    """The rate with the least last validation loss on seed 0; None as long as one is missing."""
+    names = {rate: f"{at_rate(optimiser, rate)[0]}.0" for rate in RATES[optimiser]}
+    if not set(names.values()) <= set(records):
+        return None
+    return min(names, key=lambda rate: last(records, names[rate])["validation_loss"])
+
+
+def last(records: Records, name: str) -> dict[str, float]:
+    """The last row of a history."""
+    return {key: values[-1] for key, values in records[name].table().items()}
+
+
+def choices(records: Records) -> dict[str, dict]:
+    """The settings of everything that has three seeds, as far as the best rates are known."""
+    rates = {optimiser: best_rate(records, optimiser) for optimiser in ("adam", "soap")}
+    known = dict(at_rate(*choice) for choice in rates.items() if choice[1])
+    pairs = {f"{n}-pair": settings | PAIR for n, settings in known.items() if settings["optimiser"] == "soap"}
+    return CHOICES | known | pairs
+
+
+def plan(records: Records, length: float | None) -> dict[str, Config]:
+    """Every rate and fewer configurations on seed 0, then every choice on every seed."""
+    trials = [at_rate(optimiser, rate) for optimiser, rates in RATES.items() for rate in rates]
+    planned = {f"{name}.0": variation(settings) for name, settings in (*trials, *FEWER.items())}
+    for seed in SEEDS:
+        planned |= {f"{name}.{seed}": variation(s, seed) for name, s in choices(records).items()}
+    return planned
 
 
 def run_variation(config: Config) -> Outcome:
-    """Train as `config` says; the table has `COLUMNS`, and ends early where a loss is not finite."""
-    trainer = make_trainer(config)
-    averaged = AveragedModel(trainer.network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
-    rows = follow(
-        trainer,
-        lambda row: (row[0], *row[2:5], _loss_with(trainer, averaged.module)),
-        each=lambda loss: averaged.update_parameters(trainer.network),
-    )
-    return Outcome(tables={"": (COLUMNS, rows)})
+    """Train as `config` says; the table has `COLUMNS`.
+
+    Of the network, which is not kept, ``test_rmsd`` is the error of a force component on the test part
+    (eV/Å), and ``dynamics`` what `dynamics_errors` says.
+
+    Raises:
+        FloatingPointError: if training diverges.
+    """
+    data, began = generate_data(config.n_configurations, config.data_seed), time.perf_counter()
+    trainer = make_trainer(config, data)
+    rows = follow(trainer, lambda row: (row[0], *row[2:5]))
+    seconds = round(time.perf_counter() - began, 1)
+    trainer.record()  # which notices a divergence
+    field = NetworkForceField(trainer.network, data.scales).to(torch.float64)
+    measured = {"test_rmsd": rmsd(field, data.test), "dynamics": dynamics_errors(field)}
+    return Outcome({"seconds_of_training": seconds, **measured}, {"": (COLUMNS, rows)})
 
 
-def _loss_with(trainer: Trainer, other: nn.Module) -> float:
-    """The validation loss with the weights of another network of the same shape, which then leave again."""
-    own = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    trainer.network.load_state_dict(other.state_dict())
-    loss = trainer.validation_loss()
-    trainer.network.load_state_dict(own)
-    return loss
+def over_seeds(records: Records) -> dict[str, list[str]]:
+    """The names of the records of everything that was trained, the seeds in order."""
+    groups: dict[str, list[str]] = {}
+    for name in records:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    return groups
 
 
 def summary(records: Records) -> Table:
-    """The last losses of every variation, the best first."""
-    last = {name: {key: values[-1] for key, values in t.items()} for name, t in records.tables().items()}
-    last = dict(sorted(last.items(), key=lambda item: item[1]["validation_loss"]))
-    return table(
-        ["variation", "gradients", "training loss", "validation loss", "with averaged weights"],
-        [[f"`{name}`", int(t["gradient_evaluations"]), *list(t.values())[2:]] for name, t in last.items()],
-    )
+    """The ends of every variation over its seeds, the best first."""
+    rows = []
+    for name, group in over_seeds(records).items():
+        ends = [last(records, member) for member in group]
+        losses = [[end[key] for end in ends] for key in ("training_loss", "validation_loss")]
+        test = [records[member]["test_rmsd"] for member in group]
+        moved = [records[member]["dynamics"]["rmsd_positions"][0] for member in group]
+        rows.append([f"`{name}`", *map(spread, (*losses, test, moved)), fmean(losses[1])])
+    rows.sort(key=lambda row: row.pop())
+    columns = ["variation", "training loss", "validation loss", "test RMSD (eV/Å)"]
+    return table([*columns, "positions at step 1,500 (Å)"], rows)
 
 
 STUDY = Study(
     question="Which setting of the training matters, and what makes the network overfit?",
-    plan=lambda records, length: {name: variation(name) for name in (*CHOICES, *GENERALISATION)},
+    plan=plan,
     run=run_variation,
     summary=summary,
 )
