@@ -207,10 +207,10 @@ def learn(config: Training) -> tuple[nn.Module, dict]:
     """Train as `config` says.
 
     Returns:
-        The network and what was measured. That is its real ``parameters`` (a complex one counts twice); the
-        relative error before the training, ``start_error``, and after it, ``error``, on unseen states; and that
-        on the states that are held out, ``held_out_error``. A plain network starts as the linear map that fits
-        best.
+        The network and what was measured. That is its real ``parameters`` (a complex one counts twice), the
+        relative error on unseen states before the training, ``start_error``, and after it, ``error``, and
+        that on the states that are held out, ``held_out_error``. A plain network starts as the linear map
+        that fits best.
 
     Raises:
         FloatingPointError: if training diverges.
