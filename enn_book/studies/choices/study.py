@@ -4,13 +4,15 @@ Every variation has the data of sec. 4.1 and as many gradients. Rates are chosen
 test part and the dynamics choose nothing.
 """
 
+import math
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, variance
 
 import torch
 
-from enn_book.studies.study import Outcome, Records, Study
+from enn_book.studies.study import STUDENT, Outcome, Records, Study
 from enn_book.studies.training import follow, make_trainer
 from enn_book.style import Table, spread, table
 from enn_lib.argon import generate_data
@@ -30,23 +32,36 @@ BASE = Config(relabel=True, iterations=EPOCHS * 120, learning_rate=0.02, points_
 SEEDS = (0, 1, 2)
 """Of the network and, shifted by 2208, of the data."""
 
-RATES = {"muon": (0.01, 0.02, 0.04), "adam": (0.003, 0.01, 0.03, 0.1), "soap": (0.001, 0.003, 0.01)}
-"""Tried on seed 0; those of Muon hold the rate of the base between two others."""
-
 PAIR = {"softening": 0.3, "a": 1.0}
 """Softened unit vectors and a large residue, together."""
 
 CHOICES: dict[str, dict] = {
     "base": {},
     "numbered": {"relabel": False},
-    "pair": PAIR,
     "a-1": {"a": 1.0},
     "eps-0.3": {"softening": 0.3},
-    "constant": {"schedule": "constant"},
+    "pair": PAIR,
     "batch-250": {"batch_size": 250},
+    "constant": {"schedule": "constant"},
+    "adam": {"optimiser": "adam"},
+    "soap": {"optimiser": "soap"},
+    "soap-pair": {"optimiser": "soap", **PAIR},
 }
-"""What each choice changes of `BASE`. The optimisers Adam and SOAP are choices too, at their best rate."""
+"""What each choice changes of `BASE`, beside the rate."""
 
+RATES = {
+    "base": (0.01, 0.02, 0.04),
+    "eps-0.3": (0.01, 0.02, 0.04),
+    "a-1": (0.005, 0.01, 0.02),
+    "pair": (0.002, 0.005, 0.01, 0.02),
+    "constant": (0.001, 0.002, 0.005, 0.02),
+    "adam": (0.003, 0.01, 0.03, 0.1),
+    "soap": (0.001, 0.003, 0.01),
+}
+"""Tried on seed 0."""
+
+TUNED_AS = {"soap-pair": "soap"}
+"""Choices that take the best rate of another; those that are in neither have the rate of the base."""
 
 FEWER = {
     f"{name}-{n}": {"relabel": name == "base", "n_train": n}
@@ -62,19 +77,27 @@ def variation(settings: dict, seed: int = 0) -> Config:
     return replace(BASE, iterations=iterations, seed=seed, data_seed=2208 + seed, **settings)
 
 
-def at_rate(optimiser: str, rate: float) -> tuple[str, dict]:
-    """The name and the settings of the literal network with an optimiser at a rate."""
-    if (optimiser, rate) == (BASE.optimiser, BASE.learning_rate):
-        return "base", {}
-    return f"{optimiser}-{rate:g}", {"optimiser": optimiser, "learning_rate": rate}
+def at_rate(choice: str, rate: float) -> tuple[str, dict]:
+    """The name of a choice at a rate, which is left out if it is that of the base, and its settings."""
+    name = choice if rate == BASE.learning_rate else f"{choice}-{rate:g}"
+    return name, CHOICES[choice] | {"learning_rate": rate}
 
 
-def best_rate(records: Records, optimiser: str) -> float | None:
+def best_rate(records: Records, choice: str) -> float | None:
     """The rate with the least last validation loss on seed 0; None as long as one is missing."""
-    names = {rate: f"{at_rate(optimiser, rate)[0]}.0" for rate in RATES[optimiser]}
+    choice = TUNED_AS.get(choice, choice)
+    if choice not in RATES:
+        return BASE.learning_rate
+    names = {rate: f"{at_rate(choice, rate)[0]}.0" for rate in RATES[choice]}
     if not set(names.values()) <= set(records):
         return None
     return min(names, key=lambda rate: last(records, names[rate])["validation_loss"])
+
+
+def at_best(records: Records) -> dict[str, str]:
+    """The name of every choice at its best rate, as far as that is known."""
+    rates = {choice: best_rate(records, choice) for choice in CHOICES}
+    return {choice: at_rate(choice, rate)[0] for choice, rate in rates.items() if rate is not None}
 
 
 def last(records: Records, name: str) -> dict[str, float]:
@@ -82,20 +105,14 @@ def last(records: Records, name: str) -> dict[str, float]:
     return {key: values[-1] for key, values in records[name].table().items()}
 
 
-def choices(records: Records) -> dict[str, dict]:
-    """The settings of everything that has three seeds, as far as the best rates are known."""
-    rates = {optimiser: best_rate(records, optimiser) for optimiser in ("adam", "soap")}
-    known = dict(at_rate(*choice) for choice in rates.items() if choice[1])
-    pairs = {f"{n}-pair": settings | PAIR for n, settings in known.items() if settings["optimiser"] == "soap"}
-    return CHOICES | known | pairs
-
-
 def plan(records: Records, length: float | None) -> dict[str, Config]:
-    """Every rate and fewer configurations on seed 0, then every choice on every seed."""
-    trials = [at_rate(optimiser, rate) for optimiser, rates in RATES.items() for rate in rates]
+    """Every rate and fewer configurations on seed 0, then every choice at its best rate on every seed."""
+    trials = [at_rate(choice, rate) for choice, rates in RATES.items() for rate in rates]
     planned = {f"{name}.0": variation(settings) for name, settings in (*trials, *FEWER.items())}
     for seed in SEEDS:
-        planned |= {f"{name}.{seed}": variation(s, seed) for name, s in choices(records).items()}
+        for choice in at_best(records):
+            name, settings = at_rate(choice, best_rate(records, choice))
+            planned[f"{name}.{seed}"] = variation(settings, seed)
     return planned
 
 
@@ -124,6 +141,28 @@ def over_seeds(records: Records) -> dict[str, list[str]]:
     for name in records:
         groups.setdefault(name.rpartition(".")[0], []).append(name)
     return groups
+
+
+def over_choices(records: Records, measure: Callable[[str], float]) -> dict[str, list[float]]:
+    """What a function of the name of a record says of every choice at its best rate, a number a seed."""
+    return {
+        choice: [measure(f"{name}.{seed}") for seed in SEEDS] for choice, name in at_best(records).items()
+    }
+
+
+def factors(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float, float]]:
+    """How many times that of the base a positive number is, and the ends of a 95 % interval, by choice.
+
+    Of the geometric means over the seeds: the logarithms are taken to be normal, and of one variance for all
+    choices, which has 20 degrees of freedom.
+    """
+    logarithms = {choice: [math.log(value) for value in found] for choice, found in values.items()}
+    pooled = fmean(variance(found) for found in logarithms.values())
+    half = STUDENT[len(values) * (len(SEEDS) - 1)] * (2 * pooled / len(SEEDS)) ** 0.5
+    middles = {choice: fmean(found) - fmean(logarithms["base"]) for choice, found in logarithms.items()}
+    return {
+        c: (math.exp(m), math.exp(m - half), math.exp(m + half)) for c, m in middles.items() if c != "base"
+    }
 
 
 def summary(records: Records) -> Table:
