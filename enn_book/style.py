@@ -157,6 +157,12 @@ def spread(values: Sequence[float], form: Callable[[float], str] = number) -> st
     return low if low == high else f"{low} to {high}"
 
 
+def interval(values: Sequence[float]) -> str:
+    """A number with the ends of its interval, on one line, as 1.4 (1.2–1.6); given are the three."""
+    middle, low, high = map(number, values)
+    return f"{middle} ({low}–\N{WORD JOINER}{high})".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 class Table(str):
     """A table in Markdown, which a notebook shows as a table."""
 

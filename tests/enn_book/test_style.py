@@ -18,6 +18,7 @@ from enn_book.style import (
     HOUSE_STYLE,
     PREDICTIONS,
     REMARK,
+    interval,
     line_styles,
     new_figure,
     note,
@@ -163,6 +164,11 @@ def test_a_number_with_a_spread_read_back_is_within_half_a_unit_of_its_last_digi
     for part, wanted, allowed in zip(pair.split(" ± "), (value, spread), units, strict=True):
         mantissa, exponent = read(part + power)
         assert abs(mantissa.scaleb(exponent) - Decimal(wanted)) <= allowed
+
+
+def test_an_interval_stays_on_one_line():
+    space, joiner = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
+    assert interval((1.44, 1.2, 1.57)) == f"1.4{space}(1.2–{joiner}1.6)"
 
 
 @pytest.mark.parametrize(
