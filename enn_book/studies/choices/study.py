@@ -94,10 +94,10 @@ def best_rate(records: Records, choice: str) -> float | None:
     return min(names, key=lambda rate: last(records, names[rate])["validation_loss"])
 
 
-def at_best(records: Records) -> dict[str, str]:
-    """The name of every choice at its best rate, as far as that is known."""
+def at_best(records: Records) -> dict[str, tuple[str, dict]]:
+    """The name and the settings of every choice at its best rate, as far as that is known."""
     rates = {choice: best_rate(records, choice) for choice in CHOICES}
-    return {choice: at_rate(choice, rate)[0] for choice, rate in rates.items() if rate is not None}
+    return {choice: at_rate(choice, rate) for choice, rate in rates.items() if rate is not None}
 
 
 def last(records: Records, name: str) -> dict[str, float]:
@@ -109,11 +109,10 @@ def plan(records: Records, length: float | None) -> dict[str, Config]:
     """Every rate and fewer configurations on seed 0, then every choice at its best rate on every seed."""
     trials = [at_rate(choice, rate) for choice, rates in RATES.items() for rate in rates]
     planned = {f"{name}.0": variation(settings) for name, settings in (*trials, *FEWER.items())}
-    for seed in SEEDS:
-        for choice in at_best(records):
-            name, settings = at_rate(choice, best_rate(records, choice))
-            planned[f"{name}.{seed}"] = variation(settings, seed)
-    return planned
+    chosen = at_best(records).values()
+    return planned | {
+        f"{name}.{seed}": variation(settings, seed) for seed in SEEDS for name, settings in chosen
+    }
 
 
 def run_variation(config: Config) -> Outcome:
@@ -145,9 +144,8 @@ def over_seeds(records: Records) -> dict[str, list[str]]:
 
 def over_choices(records: Records, measure: Callable[[str], float]) -> dict[str, list[float]]:
     """What a function of the name of a record says of every choice at its best rate, a number a seed."""
-    return {
-        choice: [measure(f"{name}.{seed}") for seed in SEEDS] for choice, name in at_best(records).items()
-    }
+    chosen = at_best(records).items()
+    return {choice: [measure(f"{name}.{seed}") for seed in SEEDS] for choice, (name, _) in chosen}
 
 
 def factors(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float, float]]:
