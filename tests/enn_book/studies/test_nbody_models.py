@@ -139,9 +139,10 @@ def seen_by_rounds(model, inputs):
 
 
 def test_rounds_see_the_particles_where_earlier_ones_moved_them(inputs):
+    torch.manual_seed(0)
     first, second = seen_by_rounds(stirred(NBodyENN(2)), inputs)
     assert first.equal(inputs.positions)
-    assert (second - first).norm(dim=-1).min() > 1e-3  # each particle
+    assert (second - first).abs().amin(dim=(0, 2)).min() > 1e-3
 
 
 def test_without_the_form_of_an_integrator_every_round_sees_the_start(inputs):
