@@ -7,7 +7,8 @@ nothing, as in the law.
 ====================  ======================================================================================
 ``enn``               one `ENNRound`, a learned law, applied in 8 steps that move the particles
 ``enn-fine``          the same in 16 steps
-``enn-taught``        the same as ``enn``, taught by five of these (see ``study.py``)
+``enn-taught``        the same as ``enn``, which goes on from one of these, taught by five (``study.py``)
+``enn-longer``        the same, which goes on on the data, as the control
 ``enn-own``           five rounds with weights of their own, which move the particles
 ``enn-still``         the same five rounds, which do not: the last sum moves the particles once
 ``egnn``              EGNN as published for this benchmark
@@ -242,6 +243,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "enn": NBodyENN,
     "enn-fine": partial(NBodyENN, 16),
     "enn-taught": NBodyENN,
+    "enn-longer": NBodyENN,
     "enn-own": partial(NBodyENN, 5, shared=False, radial=16, widths=(48,)),
     "enn-still": partial(NBodyENN, 5, shared=False, moves=False, radial=16, widths=(48,)),
     "egnn": NBodyEGNN,
