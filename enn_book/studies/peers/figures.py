@@ -1,15 +1,27 @@
-"""The figures of the page on peers: error against time, error against data, and the jump of frames."""
+"""The figures of the page on peers: error against time, a fitted law, error against data, a jump."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from enn_book.models.catalogue import PEERS
 from enn_book.studies.study import Record
 from enn_book.studies.timed import errors, mean_error
-from enn_book.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, REMARK, VERMILION, new_figure, number
+from enn_book.style import (
+    ANALYTIC,
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    REMARK,
+    SKY,
+    VERMILION,
+    new_figure,
+)
 from enn_lib.force_field import ForceField
 
 LOOKS: dict[str, tuple] = {
@@ -18,28 +30,25 @@ LOOKS: dict[str, tuple] = {
     "tensor-products": (BLACK, "D", (0, (5, 1))),
     "enn-graph": (GREEN, "^", "-."),
     "egnn": (BLUE, "s", "--"),
-    "perceptron": (PURPLE, "P", (0, (3, 1, 1, 1))),
-    "perceptron-rotated": (GREEN, "X", "-."),
+    "perceptron": ("0.5", "P", (0, (3, 1, 1, 1))),
+    "perceptron-rotated": (SKY, "X", "-."),
+    "least squares": (ORANGE, "*", "-"),
 }
-"""Colour, marker and dash by model; a figure has no two of one colour."""
+"""Colour, marker and dash, the same in all figures."""
 
 SQUARE = 2.2 * torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, -1, 0], [-1, 1, 0]], dtype=torch.float64)
 """Four atoms in a square, Å; two of its principal axes are equally long."""
 
 
 def plot_times(
-    study: Mapping[str, Mapping[float, Sequence[Record]]],
-    step: Mapping[str, float],
-    zero: float,
-    fits: Mapping[str, tuple[float, float]],
+    study: Mapping[str, Mapping[float, Sequence[Record]]], zero: float, fits: Mapping[str, float]
 ) -> Figure:
-    """Test error against training time: the means, the seeds, and each name with the cost of a step.
+    """Test error against training time: the means, the seeds, and the name of each model.
 
     Args:
         study: the records by model and seconds.
-        step: milliseconds, by model.
         zero: the error of predicting no force, eV/Å.
-        fits: seconds and error (eV/Å) of what is no network, by its name.
+        fits: the error (eV/Å) of what is no network, a level, by its name.
     """
     figure, axis = new_figure(width=4.8, height=4.7)
     axis.grid(visible=False)
@@ -51,24 +60,44 @@ def plot_times(
         middle = [1000 * mean_error(found) for found in times.values()]
         axis.plot(list(times), middle, color=color, linestyle=dash)
         for seconds, found in times.items():
-            beside = [seconds * 1.2 ** (k - (len(found) - 1) / 2) for k in range(len(found))]
-            style = {"color": color, "markersize": 6, "markerfacecolor": "none", "linestyle": "none"}
-            axis.plot(beside, [1000 * e for e in errors(found)], marker, **style)
+            style = {"color": color, "markersize": 7, "markerfacecolor": "none", "linestyle": "none"}
+            axis.plot([seconds] * len(found), [1000 * e for e in errors(found)], marker, **style)
         height = max(shortest[model], free)  # above the name below
         free = 1.7 * height
-        label = f"{PEERS[model].title}, {number(step[model])} ms a step"
-        axis.text(0.68 * min(times), height, label, ha="right", va="center", color=color)
-    for name, (seconds, error) in fits.items():
-        axis.plot(seconds, 1000 * error, "*", color=ORANGE, markeredgecolor=BLACK, markersize=15)
-        axis.text(1.8 * seconds, 1000 * error, name, va="center")
+        axis.text(0.85 * min(times), height, PEERS[model].title, ha="right", va="center", color=color)
+    for name, error in fits.items():
+        axis.axhline(1000 * error, color=LOOKS["least squares"][0], linewidth=2)
+        axis.text(7.5, 1150 * error, name, va="bottom")
     axis.axhline(1000 * zero, **REMARK)
-    axis.annotate(
-        "no force at all", (0.01, 1000 * zero), (0, -5), textcoords="offset points", va="top", color="0.35"
-    )
-    axis.set(xscale="log", yscale="log", xlim=(0.008, 200))
-    axis.set(xticks=(0.01, 0.1, 1, 30, 120), xticklabels=("10 ms", "0.1 s", "1 s", "30 s", "2 min"))
+    axis.text(7.5, 900 * zero, "no force at all", va="top", color="0.35")
+    axis.set(xscale="log", yscale="log", xlim=(7, 150))
+    axis.set(xticks=(30, 120), xticklabels=("30 s", "2 min"))
     axis.minorticks_off()
     axis.set(xlabel="training time on one core", ylabel="test error (meV/Å)")
+    return figure
+
+
+def plot_law(r: Tensor, fitted: Tensor, wanted: Tensor, closest: float) -> Figure:
+    """A force between two atoms at their distance, fitted and true, and how far these lie apart.
+
+    Args:
+        r: distances, Å, ``(N,)``.
+        fitted: the force towards the other atom, eV/Å, ``(N,)``.
+        wanted: the true one.
+        closest: the distance below which there are no data, Å.
+    """
+    figure, (law, apart) = new_figure(2, 1, width=4.8, height=4.3, sharex=True)
+    color = LOOKS["least squares"][0]
+    law.plot(r, 1000 * wanted, label="Lennard-Jones", **(ANALYTIC | {"linewidth": 4, "color": "0.7"}))
+    law.plot(r, 1000 * fitted, color=color, linestyle="--", linewidth=2, label="least squares")
+    law.set(ylim=(-30, 12), ylabel="force (meV/Å)")
+    law.legend(loc="lower right")
+    apart.plot(r, 1000 * (fitted - wanted).abs(), color=color, linestyle="-", linewidth=2)
+    apart.set(yscale="log", xlabel="distance (Å)", ylabel="error (meV/Å)")
+    for axis in (law, apart):
+        axis.axvspan(r.min().item(), closest, color="0.92", linewidth=0)
+        axis.margins(x=0)
+    law.text((r.min().item() + closest) / 2, -9, "no data", rotation=90, ha="center", va="center")
     return figure
 
 
@@ -87,7 +116,7 @@ def plot_data(
         LOOKS[model]: (PEERS[model].title, {n: errors(runs) for n, runs in sizes.items()})
         for model, sizes in found.items()
     }
-    courses[BLACK, "*", "-"] = ("least squares", fits)
+    courses[LOOKS["least squares"]] = ("least squares", fits)
     for (color, marker, dash), (label, sizes) in courses.items():
         here = [torch.tensor(each, dtype=torch.float64) * 1000 for each in sizes.values()]
         middle = [e.mean().item() for e in here]
@@ -110,7 +139,7 @@ def _sketch(axis: Axes, stretch: float) -> None:
     for place in range(2) if stretch else ():
         is_long = sides[place] > 1
         end = 2.2 * sides * torch.eye(2)[place]
-        options = {"arrowstyle": "-|>", "color": VERMILION if is_long else BLUE, "linewidth": 2}
+        options = {"arrowstyle": "-|>", "color": BLACK if is_long else "0.5", "linewidth": 2}
         axis.annotate("", (0.85 * end).tolist(), (0, 0), arrowprops={**options, "shrinkA": 0, "shrinkB": 0})
         outside = {"va": "bottom", "ha": "center"} if place else {"va": "center", "ha": "left"}
         x, y = (1.15 * end).tolist()
@@ -143,16 +172,16 @@ def plot_jump(fields: Mapping[str, ForceField], count: int = 402) -> tuple[Figur
     for panel in panels[1]:
         panel.remove()
     axis = figure.add_subplot(panels[1, 0].get_gridspec()[1, :])
-    for (name, f), color in zip(forces.items(), (BLACK, VERMILION), strict=True):
+    for (name, f), color in zip(forces.items(), (BLACK, LOOKS["frames"][0]), strict=True):
         for side, end in ((slice(half), half - 1), (slice(half, None), half)):
             y = 1000 * f.flatten(1)[:, furthest]
             axis.plot(100 * stretch[side], y[side], "-", color=color, linewidth=2.5)
-            if color == VERMILION:
+            if color != BLACK:
                 axis.plot(100 * stretch[end], y[end], "o", color=color, markersize=7)
         end, place = (0, "left") if color == BLACK else (-1, "right")
         axis.annotate(
             name, (100 * stretch[end], y[end]), (0, 7), textcoords="offset points", ha=place, color=color
         )
     axis.margins(y=0.15)
-    axis.set(xlabel="stretched by (%)", ylabel="force (meV/Å)", xticks=[-10, -5, 0, 5, 10])
+    axis.set(xlabel="stretch of the horizontal sides (%)", ylabel="force (meV/Å)", xticks=[-10, -5, 0, 5, 10])
     return figure, {name: jump.norm().item() for name, jump in steps.items()}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from enn_book.studies.peers.figures import SQUARE, plot_data, plot_jump, plot_times
+from enn_book.studies.peers.figures import SQUARE, plot_data, plot_jump, plot_law, plot_times
 from enn_lib.argon import ARGON
 
 
@@ -17,21 +17,30 @@ def lines(figure, panel=0):
 
 def test_errors_over_time_have_a_line_of_means_a_mark_a_seed_and_a_name():
     study = {"enn": {30.0: runs(0.01, 0.03), 120.0: runs(0.01)}, "egnn": {30.0: runs(0.001)}}
-    figure = plot_times(study, {"enn": 20.0, "egnn": 54.0}, 0.13, {"a fit": (0.02, 0.002)})
+    figure = plot_times(study, 0.13, {"a fit": 0.002})
     means, *seeds = lines(figure)[2:5]
     assert means == [[30, 20], [120, 10]]
     assert [[y for _, y in course] for course in seeds] == [[10, 30], [10]]
-    (first, second), (alone,) = ([x for x, _ in course] for course in seeds)
-    assert (first * second, alone) == (pytest.approx(30**2), 120), "the seeds stand beside each other"
+    assert [[x for x, _ in course] for course in seeds] == [[30, 30], [120]], "all at their time"
     said = [text.get_text() for text in figure.axes[0].texts]
-    assert said == ["EGNN, 54 ms a step", "ENN, 20 ms a step", "a fit", "no force at all"]
-    assert lines(figure)[-2:] == [[[0.02, 2]], [[0, 130], [1, 130]]]
+    assert said == ["EGNN", "ENN", "a fit", "no force at all"]
+    assert lines(figure)[-2:] == [[[0, 2], [1, 2]], [[0, 130], [1, 130]]]
 
 
 def test_names_of_nearly_equal_errors_do_not_cover_each_other():
     study = {name: {30.0: runs(0.1 + 1e-4 * k)} for k, name in enumerate(("enn", "egnn"))}
-    below, above = plot_times(study, dict.fromkeys(study, 20.0), 0.13, {}).axes[0].texts[:2]
+    below, above = plot_times(study, 0.13, {}).axes[0].texts[:2]
     assert above.get_position()[1] > 1.6 * below.get_position()[1]
+
+
+def test_a_fitted_law_lies_on_the_true_one_and_its_error_below():
+    r = torch.tensor([2.0, 3.0, 4.0])
+    figure = plot_law(r, torch.tensor([-0.5, 0.0, 0.004]), torch.tensor([-1.0, 0.0, 0.005]), 2.8)
+    true, fitted = ([y for _, y in course] for course in lines(figure))
+    assert (true, fitted) == (pytest.approx([-1000, 0, 5]), pytest.approx([-500, 0, 4]))
+    assert [y for _, y in lines(figure, 1)[0]] == pytest.approx([500, 0, 1], abs=1e-3)
+    (without_data,) = figure.axes[0].patches
+    assert (without_data.get_x(), without_data.get_width()) == (2, pytest.approx(0.8))
 
 
 def test_errors_over_data_have_the_range_of_the_seeds():
