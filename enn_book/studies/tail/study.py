@@ -1,12 +1,14 @@
 """How errors of forces are distributed: over test sets, around the worst configuration, in dynamics."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 
 import torch
 from torch import Tensor
 
 from enn_book.studies import shipped_first
-from enn_book.studies.study import Outcome, Records, Study
+from enn_book.studies.study import Outcome, Record, Records, Study
 from enn_book.studies.training import BOTH_SEEDS
 from enn_book.style import Table, number, percent, table
 from enn_lib.argon import ARGON, Configurations, generate_data, sample_positions
@@ -39,6 +41,15 @@ They are which line, the distance along it, Å, from the configuration that is t
 part, and the RMSD there, eV/Å per component, alone and over S4.
 """
 
+SET_COLUMNS = ("seed", "rmsd", "q50", "q90", "q99", "q99.9", "q100", "worst_share")
+"""The columns of the table of a run on many sets, which has a row for each set; see `COLUMNS`."""
+
+WORST_COLUMNS = ("seed", "place", "error", "error_s4")
+"""The columns of the table "worst", the worst configurations of many sets, the worst first.
+
+They are the seed of the set, the place in it, and the RMSD there, eV/Å per component, alone and over S4.
+"""
+
 
 @dataclass(frozen=True)
 class Tail:
@@ -65,6 +76,23 @@ class Tail:
     n_points: int = 121
     n_steps: int = 4000
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class ManySets:
+    """Settings of a run on many sets, which together are a million configurations.
+
+    Attributes:
+        name: of the trained network, a shipped run, or else its folder.
+        seeds: of the sets.
+        n_fresh: configurations of a set.
+        n_worst: of how many configurations the place is kept.
+    """
+
+    name: str
+    seeds: tuple[int, ...] = tuple(range(7001, 7051))
+    n_fresh: int = 20_000
+    n_worst: int = 20
 
 
 def mean_squares(predicted: Tensor, true: Tensor) -> Tensor:
@@ -126,24 +154,58 @@ def run_tail(config: Tail) -> Outcome:
     )
 
 
+def run_sets(config: ManySets) -> Outcome:
+    """Measure a run, without averaging, on many sets; the tables have `SET_COLUMNS` and `WORST_COLUMNS`."""
+    fields = list(force_fields(load_run(shipped_first(config.name))).values())
+    rows, worst = [], []
+    for seed in config.seeds:
+        positions = sample_positions(config.n_fresh, seed=seed)
+        true = ARGON.forces(positions)
+        squares = mean_squares(predict(fields[0], positions), true)
+        rmsd, share = squares.mean().sqrt().item(), (squares.max() / squares.sum()).item()
+        rows.append([seed, rmsd, *quantiles(squares), share])
+        places = squares.topk(min(config.n_worst, config.n_fresh)).indices
+        errors = [mean_squares(predict(f, positions[places]), true[places]).sqrt().tolist() for f in fields]
+        worst += [[seed, *entries] for entries in zip(places.tolist(), *errors, strict=True)]
+    worst = sorted(worst, key=lambda row: -row[2])[: config.n_worst]
+    return Outcome(tables={"": (SET_COLUMNS, rows), "worst": (WORST_COLUMNS, worst)})
+
+
+def pooled(table: Mapping[str, Sequence[float]]) -> float:
+    """The RMSD of all sets of a table together, eV/Å; they are equally large."""
+    return fmean(rmsd**2 for rmsd in table["rmsd"]) ** 0.5
+
+
+def plan(records: Mapping[str, Record], length: float | None) -> dict[str, Tail | ManySets]:
+    """Each run on its own test part and a few sets, and each on many."""
+    return {name: Tail(name) for name in BOTH_SEEDS} | {
+        f"{name}.fresh": ManySets(name) for name in BOTH_SEEDS
+    }
+
+
 def summary(records: Records) -> Table:
-    """The RMSD of the run's own test part with its interval, the median, and the worst one's share."""
+    """The RMSD of a set with its interval, the median, and the worst one's share; at the end of many sets."""
     rows = []
-    for name, record in records.items():
+    for name, record in sorted(records.items(), key=lambda item: item[0].endswith(".fresh")):
         c = record.table()
-        for k, (over_s4, seed) in enumerate(zip(c["over_s4"], c["seed"], strict=True)):
-            where = "its own test part" if seed < 0 else f"fresh, seed {seed:.0f}"
-            interval = f"{number(c['rmsd'][k])} ({number(c['low'][k])} to {number(c['high'][k])})"
-            worst = percent(c["worst_share"][k])
-            rows.append(
-                [f"`{name}`{', S4' * bool(over_s4)}", where, interval, c["q50"][k], c["q99.9"][k], worst]
-            )
+        if name.endswith(".fresh"):
+            n = len(c["seed"])
+            share = max(c["q100"]) ** 2 / (record.config["n_fresh"] * n * pooled(c) ** 2)
+            ends = (min(c["rmsd"]), max(c["rmsd"]))
+            entries = [(0, f"{n} fresh sets", pooled(c), *ends, median(c["q50"]), median(c["q99.9"]), share)]
+        else:
+            where = ["its own test part" if seed < 0 else f"fresh, seed {seed:.0f}" for seed in c["seed"]]
+            columns = ("rmsd", "low", "high", "q50", "q99.9", "worst_share")
+            entries = zip(c["over_s4"], where, *(c[column] for column in columns), strict=True)
+        for over_s4, where, rmsd, low, high, q50, high_q, share in entries:
+            interval = f"{number(rmsd)} ({number(low)} to {number(high)})"
+            rows.append([f"`{name}`{', S4' * bool(over_s4)}", where, interval, q50, high_q, percent(share)])
     return table(["run", "configurations", "RMSD (eV/Å)", "median", "99.9 %", "worst one's share"], rows)
 
 
 STUDY = Study(
     question="How much of the error is one configuration's, and does the dynamics meet such?",
-    plan=lambda records, length: {name: Tail(name) for name in BOTH_SEEDS},
-    run=run_tail,
+    plan=plan,
+    run=lambda config: run_sets(config) if isinstance(config, ManySets) else run_tail(config),
     summary=summary,
 )

@@ -6,9 +6,20 @@ import torch
 from examples import generator, normal
 
 from enn_book.studies.study import load
-from enn_book.studies.tail.study import COLUMNS, PATH_COLUMNS, Tail, mean_squares, run_tail, spread
+from enn_book.studies.tail.study import (
+    COLUMNS,
+    PATH_COLUMNS,
+    STUDY,
+    WORST_COLUMNS,
+    ManySets,
+    Tail,
+    mean_squares,
+    pooled,
+    run_tail,
+    spread,
+)
 from enn_lib.argon import ARGON, generate_data, relative_vectors, sample_positions
-from enn_lib.evaluation import predict, rmsd
+from enn_lib.evaluation import force_fields, predict, rmsd
 from enn_lib.layers import unit_vectors
 from enn_lib.runs import load_run
 
@@ -54,8 +65,47 @@ def test_a_run_is_measured_on_its_own_test_part_as_it_is_evaluated(small_run):
     assert [row[0] for row in outcome.tables["dynamics"][1]] == [0, 1]
 
 
+def test_many_sets_are_measured_as_one_is_and_keep_the_places_of_the_worst(small_run):
+    small = ManySets(str(small_run), seeds=(3, 4), n_fresh=50, n_worst=3)
+    outcome = STUDY.run(small)
+    run, table = load_run(small_run), outcome.tables[""]
+    every = []
+    for seed, row in zip((3, 4), table[1], strict=True):
+        positions = sample_positions(50, seed=seed)
+        squares = mean_squares(predict(run.force_field, positions), ARGON.forces(positions))
+        _, _, _, *quantiles, share = spread(squares, 2, generator())
+        assert row == pytest.approx([seed, squares.mean().sqrt().item(), *quantiles, share])
+        every += [(square.sqrt().item(), seed, place) for place, square in enumerate(squares)]
+    columns, found = outcome.tables["worst"]
+    assert columns == WORST_COLUMNS
+    wanted = sorted(every, reverse=True)[:3]
+    assert [(row[0], row[1]) for row in found] == [(seed, place) for _, seed, place in wanted]
+    assert [row[2] for row in found] == pytest.approx([error for error, *_ in wanted])
+    cloud = sample_positions(50, seed=wanted[0][1])[wanted[0][2]]
+    average = force_fields(run)["S4 average"].forces(cloud)
+    assert found[0][3] == pytest.approx(mean_squares(average, ARGON.forces(cloud)).sqrt().item())
+
+
+def test_sets_are_pooled_by_their_squares():
+    assert pooled({"rmsd": [3.0, 4.0]}) == pytest.approx(12.5**0.5)
+
+
+def of_few_sets():
+    """Of each run its record on its own test part and on three fresh sets."""
+    return {name: record for name, record in load("tail").items() if not name.endswith(".fresh")}
+
+
+def test_the_first_of_many_sets_are_the_few():
+    for name, record in of_few_sets().items():
+        first = rows(load("tail")[f"{name}.fresh"])[:3]
+        for one, other in zip(rows(record, over_s4=0)[1:], first, strict=True):
+            assert one["seed"] == other["seed"]
+            for column in ("rmsd", "q50", "q90", "q99", "q99.9", "q100", "worst_share"):
+                assert one[column] == pytest.approx(other[column], rel=1e-4)
+
+
 def test_the_records_are_of_the_runs_as_they_were_evaluated():
-    for name, record in load("tail").items():
+    for name, record in of_few_sets().items():
         metrics = load_run(name).metrics["test"]
         for over_s4, kind in enumerate(("network", "s4_average")):
             (own,) = rows(record, over_s4=over_s4, seed=-1)
@@ -129,7 +179,7 @@ def test_one_borrowed_unit_vector_removes_the_peak_and_no_other_one_does():
 
 
 def test_the_verdict_of_the_readme_holds():
-    records = load("tail")
+    records = of_few_sets()
     (own,) = rows(records["reference"], over_s4=0, seed=-1)
     assert 0.62 < own["worst_share"] < 0.64
     fresh = [row["rmsd"] for row in rows(records["reference"], over_s4=0) if row["seed"] > 0]
