@@ -4,30 +4,30 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from enn_book.style import line_styles, new_figure
+from enn_book.style import BLACK, BLUE, GREEN, PURPLE, VERMILION, new_figure
+
+NAMES = {
+    "fire": ("FIRE", VERMILION, "--"),
+    "lbfgs": ("L-BFGS", BLACK, "--"),
+    "adam": ("Adam", BLUE, "-"),
+    "soap": ("SOAP", PURPLE, "-"),
+    "muon": ("Muon", GREEN, "-"),
+}
+"""The names of the optimisers, and how they are drawn; dashed are those that take the whole batch."""
 
 
 def plot_costs(costs: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]) -> Figure:
-    """Test error (eV/Å) against gradient evaluations, and against floating-point operations.
-
-    One line for every seed; a cheaper optimiser is further to the left and a better one further down.
+    """Test error (meV/Å) against gradient evaluations, a line for every seed.
 
     Args:
-        costs: what `enn_book.studies.cost.study.at_best_rates` returns: at most six optimisers.
-
-    Raises:
-        ValueError: if there are more optimisers than can be told apart, or none.
+        costs: what `enn_book.studies.cost.study.at_best_rates` returns.
     """
-    figure, axes = new_figure(1, 2, width=6.6, height=3.8, sharey=True)
-    for (name, seeds), (color, dash) in zip(costs.items(), line_styles(costs, "costs"), strict=False):
-        for k, history in enumerate(seeds.values()):
-            style = {"color": color, "linestyle": dash, "linewidth": 1.1, "label": name if k == 0 else None}
-            for panel, column in zip(axes, ("gradient_evaluations", "operations"), strict=True):
-                panel.plot(history[column], history["test_rmsd"], **style)
-    axes[0].set(xlabel="gradients of one configuration", ylabel="test RMSD per component (eV/Å)")
-    axes[1].set(xlabel="floating-point operations")
-    for panel in axes:
-        panel.set(xscale="log", yscale="log")
-    handles = axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=5, fontsize="small")
+    figure, axes = new_figure(width=5.6, height=3.8)
+    for name, (label, color, dash) in NAMES.items():
+        for k, history in enumerate(costs.get(name, {}).values()):
+            errors = [1000 * error for error in history["test_rmsd"]]
+            style = {"color": color, "linestyle": dash, "linewidth": 1.2, "label": None if k else label}
+            axes.plot(history["gradient_evaluations"], errors, **style)
+    axes.set(xscale="log", yscale="log", xlabel="gradients of one cloud", ylabel="test error (meV/Å)")
+    figure.legend(loc="outside upper center", ncols=5, fontsize="small", handlelength=1.8)
     return figure

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import exp, log
+from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
@@ -34,11 +35,12 @@ def plot_courses(methods: Mapping[str, Sequence[Course]], *, ylabel: str) -> Fig
     return figure
 
 
-def plot_panels(methods: Mapping[str, Sequence[Course]]) -> Figure:
-    """The training loss of each of four methods in its own panel, on the same axes.
+def plot_panels(methods: Mapping[str, Sequence[Course]], *, ylabel: str = "training loss") -> Figure:
+    """A value of each of four methods in its own panel, on the same axes, a line for each of three seeds.
 
     Args:
         methods: the courses of every method by its label.
+        ylabel: the name of the value.
     """
     figure, panels = new_figure(2, 2, width=5.6, height=4.8, sharex=True, sharey=True)
     for panel, (label, courses) in zip(panels.flat, methods.items(), strict=True):
@@ -46,9 +48,38 @@ def plot_panels(methods: Mapping[str, Sequence[Course]]) -> Figure:
             panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.8)
         panel.set(yscale="log", title=label)
     for panel in panels[:, 0]:
-        panel.set_ylabel("training loss")
+        panel.set_ylabel(ylabel)
     for panel in panels[1]:
         panel.set_xlabel("iteration")
+    return figure
+
+
+def plot_ends(
+    methods: Mapping[str, Sequence[tuple[float, float]]],
+    pale: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
+) -> Figure:
+    """The loss at the end and the largest rise of every training as dots, in a row for each method.
+
+    Args:
+        methods: both numbers of the trainings of every method by its label, from the top.
+        pale: the same of other trainings of these methods, which are drawn as grey rings.
+    """
+    figure, panels = new_figure(1, 2, width=5.6, height=1.0 + 0.31 * len(methods), sharey=True)
+    for row, label in enumerate(methods):
+        for found, style in (
+            (pale.get(label, ()), {"color": "0.6", "fillstyle": "none"}),
+            (methods[label], {"color": BLUE, "alpha": 0.6}),
+        ):
+            for panel, values in zip(panels, zip(*found, strict=True), strict=False):
+                panel.plot(values, [row] * len(values), "o", markersize=5, **style)
+    panels[0].set_yticks(range(len(methods)), list(methods))
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
+    for panel, name, ticks in (
+        (panels[0], "loss at the end", ("0.001", "0.01", "0.1", "1")),
+        (panels[1], "largest rise", ("1", "10", "100", "1000")),
+    ):
+        panel.set(xscale="log", xlabel=name)
+        panel.set_xticks([float(tick) for tick in ticks], ticks)
     return figure
 
 

@@ -33,10 +33,12 @@ class WholeBatch(Config):
     Attributes:
         momentum: of torch's ``SGD``, Nesterov's if it is above zero, in place of `optimiser`.
         stops: the steps in which FIRE stops, whatever the sign of P; None to go by the sign.
+        alpha: with which FIRE mixes at first and after a stop.
     """
 
     momentum: float | None = None
     stops: tuple[int, ...] | None = None
+    alpha: float = 0.1
 
 
 BASE = WholeBatch(
@@ -76,6 +78,9 @@ SOFTENING = 0.3
 SOFTENED = ("velocity-first", "ase", "fire2", "abc", "nesterov", "adam")
 """The methods that train a softened network, too."""
 
+ALPHA = 0.25
+"""To which FIRE 2.0 raised the alpha of Appendix A; in the records whose names begin with ``soft-alpha-``."""
+
 ON_ALL = {"n_configurations": 100_000, "iterations": 1500, "chunk_size": 200}
 """What a training on all data changes (60,000 configurations)."""
 
@@ -112,7 +117,7 @@ def method_config(method: str, k: int = 0, seed: int = 0, **changes) -> WholeBat
 
 
 def record_name(method: str, k: int = 0, seed: int = 0, *, prefix: str = "", suffix: str = "") -> str:
-    """The name of a record; the prefix is "soft-" or "all-", the suffix ".again" or ".same-stops"."""
+    """The name of a record; the prefix is such as "soft-", the suffix ".again" or ".same-stops"."""
     return f"{prefix}{method}.{rate(method, k):.2g}.{seed}{suffix}"
 
 
@@ -140,6 +145,9 @@ def start(config: WholeBatch, data: ArgonData) -> Trainer:
         trainer.optimiser = WithStops(
             weights, config.stops, dt=config.fire_dt, dt_max=config.fire_dt_max, order=config.fire_order
         )
+    if config.optimiser == "fire":
+        group = trainer.optimiser.param_groups[0]
+        group["alpha"] = group["alpha_start"] = config.alpha
     return trainer
 
 
@@ -200,7 +208,7 @@ def shown_steps(records: Records, method: str) -> list[int]:
 
 
 def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
-    """The trials of all rates on seed 0; other seeds and another rounding; softened; stops; all data."""
+    """The trials of all rates on seed 0; other seeds, another rounding; softened; stops; alpha; all data."""
     soft, again = {"softening": SOFTENING}, {"chunk_size": 250}
     planned = {record_name(m, k): method_config(m, k) for m in METHODS for k in best_step(records, m)[0]}
     for seed in range(3):
@@ -221,6 +229,9 @@ def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
         for m in SOFTENED:
             if (k := main_step(records, m)) is not None:
                 planned[record_name(m, k, seed, prefix="soft-")] = method_config(m, k, seed, **soft)
+        for m in EARLY:
+            name = record_name(m, seed=seed, prefix="soft-alpha-")
+            planned[name] = method_config(m, seed=seed, alpha=ALPHA, **soft)
         name = record_name("ase", seed=seed, prefix="soft-", suffix=".again")
         planned[name] = method_config("ase", seed=seed, **soft, **again)
         name = record_name(SUSPECT, seed=seed, prefix="all-")

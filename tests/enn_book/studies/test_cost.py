@@ -144,8 +144,8 @@ def test_what_the_readme_says_did_not_work_did_not():
     assert ends["adam.0.1.0"]["training_loss"] > 1
 
 
-def test_costs_are_drawn_against_gradients_and_against_operations():
-    history = {"gradient_evaluations": [10, 20], "operations": [1e6, 3e6], "test_rmsd": [0.1, 0.05]}
-    left, right = plot_costs({"adam": {0: history}}).axes
-    assert left.lines[0].get_xydata().tolist() == [[10, 0.1], [20, 0.05]]
-    assert right.lines[0].get_xydata().tolist() == [[1e6, 0.1], [3e6, 0.05]]
+def test_test_errors_are_drawn_against_gradients_and_every_optimiser_is_named_once():
+    history = {"gradient_evaluations": [10, 20], "test_rmsd": [0.1, 0.05]}
+    axes = plot_costs({"adam": {0: history, 1: history}, "lbfgs": {0: history}}).axes[0]
+    assert [line.get_xydata().tolist() for line in axes.lines] == 3 * [[[10, 100], [20, 50]]]
+    assert axes.get_legend_handles_labels()[1] == ["L-BFGS", "Adam"]

@@ -11,7 +11,7 @@ import torch
 
 from enn_book.paper.claims import EVEN_RISE, largest_rise
 from enn_book.studies.fire import study as fire
-from enn_book.studies.fire.figures import plot_courses, plot_panels, times_apart
+from enn_book.studies.fire.figures import plot_courses, plot_ends, plot_panels, times_apart
 from enn_book.studies.fire.study import COLUMNS, METHODS, descend, grouped, method_config, record_name
 from enn_book.studies.study import load
 from enn_lib.argon import generate_data
@@ -39,6 +39,7 @@ def trials(ends):
         ("fire2.0.01.1", 25),
         ("adam.0.01.1", 25),
         ("soft-ase.0.01.2", 25),
+        ("soft-alpha-abc.0.01.1", 25),
         ("all-soft-ase.0.01.1", 3),
     ],
 )
@@ -95,6 +96,15 @@ def test_the_verdict_of_the_readme_on_the_softened_network_holds(groups):
     assert 0.00219 < min(values(groups, calm, "end")) < max(values(groups, calm, "end")) < 0.00265
     assert {len(stops) for stops in values(groups, calm, "stops")} == {3, 5}
     assert min(values(groups, ["soft-abc.0.01"], "end")) > 0.3
+    mixed = ["soft-alpha-ase.0.01", "soft-alpha-fire2.0.01"]
+    assert 0.00195 < min(values(groups, mixed, "end")) < max(values(groups, mixed, "end")) < 0.00705
+    assert 1e-4 < max(values(groups, mixed, "rise")) < 2.5e-4
+    stops = sorted(len(found) for found in values(groups, mixed, "stops"))
+    assert (stops[0], stops[-1]) == (2, 113)
+    ends = values(groups, ["soft-alpha-abc.0.01"], "end")
+    assert (min(ends), max(ends)) == pytest.approx((0.101, 0.273), abs=1e-3)
+    overshoots = ["soft-abc.0.01", "soft-alpha-abc.0.01"]
+    assert min(len(stops) for stops in values(groups, overshoots, "stops")) > 220
     assert min(values(groups, ["soft-velocity-first.0.01"], "end")) > 0.4
     assert min(values(groups, ["soft-nesterov.0.1", "soft-adam.0.01"], "rise")) > 12
 
@@ -149,6 +159,13 @@ def test_every_method_is_another_training():
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method: got 'newton', wanted one of printed, velocity-first"):
         method_config("newton")
+
+
+def test_alpha_is_that_of_the_start_and_after_a_stop_and_a_tenth_unless_given():
+    data = generate_data(100, 2208)
+    for changes, alpha in (({}, 0.1), ({"alpha": 0.25}, 0.25), ({"alpha": 0.25, "stops": (3,)}, 0.25)):
+        (group,) = fire.start(method_config("abc", **SMALL, **changes), data).optimiser.param_groups
+        assert (group["alpha"], group["alpha_start"]) == (alpha, alpha)
 
 
 def test_a_seed_changes_network_and_data():
@@ -252,10 +269,24 @@ def test_a_course_is_drawn_without_iteration_zero_and_named_once():
 
 def test_each_of_four_methods_has_a_panel_on_the_same_axes():
     course = (range(30), [1 / (k + 1) for k in range(30)])
-    panels = plot_panels({name: [course] * 3 for name in "abcd"}).axes
+    panels = plot_panels({name: [course] * 3 for name in "abcd"}, ylabel="ratio").axes
+    assert [panel.get_ylabel() for panel in panels] == ["ratio", "", "ratio", ""]
     assert [panel.get_title() for panel in panels] == [*"abcd"]
     assert {panel.get_ylim() for panel in panels} == {panels[0].get_ylim()}
     assert all(list(line.get_xdata()) == list(range(30)) for panel in panels for line in panel.lines)
+
+
+def test_ends_and_rises_are_dots_in_the_row_of_their_method_and_the_pale_ones_come_first():
+    left, right = plot_ends({"one": [(0.1, 2), (0.2, 3)], "two": [(0.3, 4)]}, {"two": [(0.5, 6)]}).axes
+    assert [line.get_xydata().tolist() for line in left.lines] == [
+        [[0.1, 0], [0.2, 0]],
+        [[0.5, 1]],
+        [[0.3, 1]],
+    ]
+    assert [line.get_xdata().tolist() for line in right.lines] == [[2, 3], [6], [4]]
+    assert [line.get_fillstyle() for line in left.lines] == ["full", "none", "full"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two"]
+    assert left.get_ylim() == (1.5, -0.5)
 
 
 def test_more_methods_than_can_be_told_apart_are_refused():
