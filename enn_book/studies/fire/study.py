@@ -229,6 +229,8 @@ def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
         for m in SOFTENED:
             if (k := main_step(records, m)) is not None:
                 planned[record_name(m, k, seed, prefix="soft-")] = method_config(m, k, seed, **soft)
+                if m not in ORDERS and seed == 0:
+                    planned[record_name(m, k - 1, prefix="soft-")] = method_config(m, k - 1, **soft)
         for m in EARLY:
             name = record_name(m, seed=seed, prefix="soft-alpha-")
             planned[name] = method_config(m, seed=seed, alpha=ALPHA, **soft)

@@ -107,6 +107,7 @@ def test_the_verdict_of_the_readme_on_the_softened_network_holds(groups):
     assert min(len(stops) for stops in values(groups, overshoots, "stops")) > 220
     assert min(values(groups, ["soft-velocity-first.0.01"], "end")) > 0.4
     assert min(values(groups, ["soft-nesterov.0.1", "soft-adam.0.01"], "rise")) > 12
+    assert min(values(groups, ["soft-nesterov.0.029", "soft-adam.0.0029"], "rise")) > 9
 
 
 @pytest.mark.parametrize(
