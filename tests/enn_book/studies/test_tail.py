@@ -121,6 +121,16 @@ def test_the_worst_configuration_of_reference_has_the_error_that_is_recorded():
     assert squares.sqrt().item() == pytest.approx(own["q100"], rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["reference", "reference-1", "softened", "softened-1"])
+def test_the_places_of_the_worst_configurations_have_the_errors_that_are_recorded(name):
+    field, found = load_run(name).force_field, rows(load("tail")[f"{name}.fresh"], "worst")
+    assert len(found) == 20
+    for row in (found[0], found[-1]):
+        cloud = sample_positions(int(row["place"]) + 1, seed=int(row["seed"]))[-1]
+        squares = mean_squares(field.forces(cloud), ARGON.forces(cloud))
+        assert squares.sqrt().item() == pytest.approx(row["error"], rel=1e-3)
+
+
 def widths(record):
     """How long each line is worse than half its worst error, Å."""
     found = []
@@ -196,6 +206,14 @@ def test_the_verdict_of_the_readme_holds():
     assert shares["softened-1", 1, 7001] == pytest.approx(0.5, abs=0.01)
     dominated = {("reference", 0, -1), ("reference", 1, -1), ("softened-1", 1, 7001)}
     assert max(share for key, share in shares.items() if key not in dominated) < 0.2
+    many = {name: load("tail")[f"{name}.fresh"] for name in records}
+    found = [pooled(many[name].table()) for name in ("reference", "reference-1")]
+    assert found == pytest.approx([4.3e-4, 5.5e-4], abs=5e-6)
+    one, other = (many[name].table()["rmsd"] for name in ("reference", "reference-1"))
+    assert (len(one), sum(a < b for a, b in zip(one, other, strict=True))) == (62, 59)
+    largest = many["reference"].table()["q100"]
+    assert sum(error > 0.05 for error in largest[:50]) == 0
+    assert sorted(largest)[-2:] == pytest.approx([0.071, 0.104], abs=5e-4)
     for row in rows(records["reference"], "dynamics"):
         assert dict.fromkeys(PATH_COLUMNS).keys() == row.keys()
         assert row["q100"] < own["q100"] / 40
