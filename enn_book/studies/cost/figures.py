@@ -29,5 +29,7 @@ def plot_costs(costs: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]])
             style = {"color": color, "linestyle": dash, "linewidth": 1.2, "label": None if k else label}
             axes.plot(history["gradient_evaluations"], errors, **style)
     axes.set(xscale="log", yscale="log", xlabel="gradients of one cloud", ylabel="test error (meV/Å)")
+    axes.minorticks_off()
+    axes.set_yticks([20, 50, 100, 200], ["20", "50", "100", "200"])
     figure.legend(loc="outside upper center", ncols=5, fontsize="small", handlelength=1.8)
     return figure
