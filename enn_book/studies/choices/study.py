@@ -1,12 +1,12 @@
 """What matters in training: one training, one thing changed at a time, three seeds of each.
 
-Every variation has the data of sec. 4.1 and as many gradients. Rates are chosen on the validation part; the
-test part and the dynamics choose nothing.
+Every variation has the data of sec. 4.1 and as many gradients, the long ones `LONGER` times as many. Rates
+are chosen on the validation part; the test part and the dynamics choose nothing.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 
@@ -35,7 +35,12 @@ SEEDS = (0, 1, 2)
 PAIR = {"softening": 0.3, "a": 1.0}
 """Softened unit vectors and a large residue, together."""
 
-CHOICES: dict[str, dict] = {
+LONGER = 5
+"""How many times as long the long trainings are."""
+
+LONG = {"iterations": LONGER * BASE.iterations}
+
+SHORT_CHOICES: dict[str, dict] = {
     "base": {},
     "numbered": {"relabel": False},
     "a-1": {"a": 1.0},
@@ -46,8 +51,20 @@ CHOICES: dict[str, dict] = {
     "adam": {"optimiser": "adam"},
     "soap": {"optimiser": "soap"},
     "soap-pair": {"optimiser": "soap", **PAIR},
+    "power-4": {"sampling_power": 4.0},
+    "power-6": {"sampling_power": 6.0},
 }
 """What each choice changes of `BASE`, beside the rate."""
+
+LONG_CHOICES: dict[str, dict] = {
+    "long": LONG,
+    "long-numbered": {"relabel": False, **LONG},
+    "long-pair": PAIR | LONG,
+    "long-adam": {"optimiser": "adam", **LONG},
+}
+"""The same for long trainings, which are compared with "long"."""
+
+CHOICES = SHORT_CHOICES | LONG_CHOICES
 
 RATES = {
     "base": (0.01, 0.02, 0.04),
@@ -57,10 +74,12 @@ RATES = {
     "constant": (0.001, 0.002, 0.005, 0.02),
     "adam": (0.003, 0.01, 0.03, 0.1),
     "soap": (0.001, 0.003, 0.01),
+    "long": (0.01, 0.02),
+    "long-adam": (0.003, 0.01, 0.03),
 }
 """Tried on seed 0."""
 
-TUNED_AS = {"soap-pair": "soap"}
+TUNED_AS = {"soap-pair": "soap", "long-numbered": "long", "long-pair": "pair"}
 """Choices that take the best rate of another; those that are in neither have the rate of the base."""
 
 FEWER = {
@@ -72,9 +91,9 @@ FEWER = {
 
 
 def variation(settings: dict, seed: int = 0) -> Config:
-    """`BASE` with other settings, as many gradients, and a seed."""
+    """`BASE` with other settings, as many gradients if no length is among them, and a seed."""
     iterations = BASE.iterations * BASE.batch_size // settings.get("batch_size", BASE.batch_size)
-    return replace(BASE, iterations=iterations, seed=seed, data_seed=2208 + seed, **settings)
+    return replace(BASE, **{"iterations": iterations, "seed": seed, "data_seed": 2208 + seed} | settings)
 
 
 def at_rate(choice: str, rate: float) -> tuple[str, dict]:
@@ -142,24 +161,31 @@ def over_seeds(records: Records) -> dict[str, list[str]]:
     return groups
 
 
-def over_choices(records: Records, measure: Callable[[str], float]) -> dict[str, list[float]]:
-    """What a function of the name of a record says of every choice at its best rate, a number a seed."""
-    chosen = at_best(records).items()
-    return {choice: [measure(f"{name}.{seed}") for seed in SEEDS] for choice, (name, _) in chosen}
+def over_choices(
+    records: Records, measure: Callable[[str], float], choices: Iterable[str] = SHORT_CHOICES
+) -> dict[str, list[float]]:
+    """What a function of the name of a record says of choices at their best rates, a number a seed.
+
+    A choice of which a seed is missing is left out.
+    """
+    best = at_best(records)
+    names = {c: [f"{best[c][0]}.{seed}" for seed in SEEDS] for c in choices if c in best}
+    return {c: list(map(measure, found)) for c, found in names.items() if set(found) <= set(records)}
 
 
 def factors(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float, float]]:
-    """How many times that of the base a positive number is, and the ends of a 95 % interval, by choice.
+    """How many times that of the first choice a positive number is, and the ends of a 95 % interval.
 
     Of the geometric means over the seeds: the logarithms are taken to be normal, and of one variance for all
-    choices, which has 20 degrees of freedom.
+    choices, which has two degrees of freedom for each.
     """
+    first = next(iter(values))
     logarithms = {choice: [math.log(value) for value in found] for choice, found in values.items()}
     pooled = fmean(variance(found) for found in logarithms.values())
     half = STUDENT[len(values) * (len(SEEDS) - 1)] * (2 * pooled / len(SEEDS)) ** 0.5
-    middles = {choice: fmean(found) - fmean(logarithms["base"]) for choice, found in logarithms.items()}
+    middles = {choice: fmean(found) - fmean(logarithms[first]) for choice, found in logarithms.items()}
     return {
-        c: (math.exp(m), math.exp(m - half), math.exp(m + half)) for c, m in middles.items() if c != "base"
+        c: (math.exp(m), math.exp(m - half), math.exp(m + half)) for c, m in middles.items() if c != first
     }
 
 
