@@ -175,7 +175,7 @@ EGNN may also have SOAP, with which it had done better before, without decay.
 
 
 CONTINUED = Comparison(
-    ("enn-taught",),
+    ("enn-taught", "enn-longer"),
     TRIALS,
     configured,
     "validation_error",

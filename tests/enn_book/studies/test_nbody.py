@@ -239,6 +239,9 @@ def test_the_verdict_of_the_readme_holds(runs):
     assert mean_error(runs["enn-taught"], "test_error") < 0.0031, "and reached with them"
     assert ahead(runs["enn-taught"], runs["enn"], "test_error")
     assert ahead(runs["enn-taught"], runs["enn"], "unused_error")
+    for part in ("test", "unused"):
+        assert ahead(runs["enn-taught"], runs["enn-longer"], f"{part}_error"), "by the averages"
+        assert ahead(runs["enn-longer"], runs["enn"], f"{part}_error") is None, "not by the time"
     assert ahead(runs["enn-own"], runs["enn-still"], "test_error")
     assert mean_error(runs["egnn-steps"], "test_error") < 0.9 * mean_error(runs["egnn"], "test_error")
     assert mean_error(runs["egnn"], "test_error") == pytest.approx(nbody.PUBLISHED["EGNN"], rel=0.1)
