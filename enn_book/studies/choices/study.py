@@ -56,11 +56,8 @@ SHORT_CHOICES: dict[str, dict] = {
 }
 """What each choice changes of `BASE`, beside the rate."""
 
-LONG_CHOICES: dict[str, dict] = {
-    "long": LONG,
-    "long-numbered": {"relabel": False, **LONG},
-    "long-pair": PAIR | LONG,
-    "long-adam": {"optimiser": "adam", **LONG},
+LONG_CHOICES = {"long": LONG} | {
+    f"long-{choice}": SHORT_CHOICES[choice] | LONG for choice in ("numbered", "pair", "adam")
 }
 """The same for long trainings, which are compared with "long"."""
 
@@ -164,13 +161,9 @@ def over_seeds(records: Records) -> dict[str, list[str]]:
 def over_choices(
     records: Records, measure: Callable[[str], float], choices: Iterable[str] = SHORT_CHOICES
 ) -> dict[str, list[float]]:
-    """What a function of the name of a record says of choices at their best rates, a number a seed.
-
-    A choice of which a seed is missing is left out.
-    """
+    """What a function of the name of a record says of choices at their best rates, a number a seed."""
     best = at_best(records)
-    names = {c: [f"{best[c][0]}.{seed}" for seed in SEEDS] for c in choices if c in best}
-    return {c: list(map(measure, found)) for c, found in names.items() if set(found) <= set(records)}
+    return {choice: [measure(f"{best[choice][0]}.{seed}") for seed in SEEDS] for choice in choices}
 
 
 def factors(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float, float]]:

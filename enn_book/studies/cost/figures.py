@@ -23,8 +23,9 @@ def plot_costs(costs: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]])
         costs: what `enn_book.studies.cost.study.at_best_rates` returns.
     """
     figure, axes = new_figure(width=5.6, height=3.8)
-    for name, (label, color, dash) in NAMES.items():
-        for k, history in enumerate(costs.get(name, {}).values()):
+    for name in sorted(costs, key=list(NAMES).index):
+        label, color, dash = NAMES[name]
+        for k, history in enumerate(costs[name].values()):
             errors = [1000 * error for error in history["test_rmsd"]]
             style = {"color": color, "linestyle": dash, "linewidth": 1.2, "label": None if k else label}
             axes.plot(history["gradient_evaluations"], errors, **style)
