@@ -152,8 +152,14 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def spread(values: Sequence[float], form: Callable[[float], str] = number) -> str:
-    """The least and the largest of some values for a table; one of them where both are written alike."""
-    low, high = form(min(values)), form(max(values))
+    """The least and the largest of some values for a table; one of them where both are written alike.
+
+    A power of ten stands at both or at none: 0.00070 to 0.0022.
+    """
+    ends = min(values), max(values)
+    low, high = map(form, ends)
+    if form is number and ("×" in low) != ("×" in high) and all(abs(end) > 1e-5 for end in ends):
+        low, high = (_decimal(end, 0, _exponent(abs(end), 2) - 1) for end in ends)
     return low if low == high else f"{low} to {high}"
 
 

@@ -24,6 +24,7 @@ from enn_book.style import (
     note,
     number,
     percent,
+    spread,
     table,
 )
 
@@ -321,3 +322,18 @@ def test_letters_are_at_least_eight_pixels_high_on_a_phone_of_390():
     figure, _ = new_figure()
     shown = 360 / figure.get_figwidth() / 72  # pixels a point, with the page's margins off
     assert HOUSE_STYLE["font.size"] * shown >= 8
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.0022, 7e-4], "0.00070 to 0.0022"),
+        ([-9.5e-4, 0.004], "−0.00095 to 0.0040"),
+        ([2e-4, 3e-5], "3.0 × 10⁻⁵ to 2.0 × 10⁻⁴"),
+        ([1e-7, 0.01], "1.0 × 10⁻⁷ to 0.010"),
+        ([0, 5e-4], "0 to 5.0 × 10⁻⁴"),
+        ([0.9996e-3, 0.001], "0.0010"),
+    ],
+)
+def test_a_power_of_ten_stands_at_both_ends_of_a_spread_or_at_none_if_they_are_not_far_apart(values, text):
+    assert spread(values) == text

@@ -10,7 +10,7 @@ from torch import Tensor
 from enn_book.studies import shipped_first
 from enn_book.studies.study import Outcome, Record, Records, Study
 from enn_book.studies.training import BOTH_SEEDS
-from enn_book.style import Table, number, percent, table
+from enn_book.style import Table, number, percent, spread, table
 from enn_lib.argon import ARGON, Configurations, generate_data, sample_positions
 from enn_lib.dynamics import paper_initial_conditions, simulate
 from enn_lib.evaluation import force_fields, predict
@@ -105,7 +105,7 @@ def quantiles(squares: Tensor) -> list[float]:
     return squares.sqrt().quantile(squares.new_tensor(QUANTILES)).tolist()
 
 
-def spread(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> list[float]:
+def distribution(squares: Tensor, n_bootstrap: int, generator: torch.Generator) -> list[float]:
     """The RMSD of a set, its 95 % bootstrap interval, the quantiles, and the share of the worst one."""
     n = len(squares)
     resampled = torch.stack([
@@ -130,7 +130,7 @@ def run_tail(config: Tail) -> Outcome:
                 positions = sample_positions(config.n_fresh, seed=seed)
                 part = Configurations(positions, ARGON.forces(positions))
             squares = mean_squares(predict(field, part.positions), part.forces)
-            rows.append([over_s4, seed, *spread(squares, config.n_bootstrap, generator)])
+            rows.append([over_s4, seed, *distribution(squares, config.n_bootstrap, generator)])
             if (over_s4, seed) == (0, -1):
                 worst = int(squares.argmax())
 
@@ -198,7 +198,7 @@ def summary(records: Records) -> Table:
             columns = ("rmsd", "low", "high", "q50", "q99.9", "worst_share")
             entries = zip(c["over_s4"], where, *(c[column] for column in columns), strict=True)
         for over_s4, where, rmsd, low, high, q50, high_q, share in entries:
-            interval = f"{number(rmsd)} ({number(low)} to {number(high)})"
+            interval = f"{number(rmsd)} ({spread([low, high])})"
             rows.append([f"`{name}`{', S4' * bool(over_s4)}", where, interval, q50, high_q, percent(share)])
     return table(["run", "configurations", "RMSD (eV/Å)", "median", "99.9 %", "worst one's share"], rows)
 

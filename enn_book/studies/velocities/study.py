@@ -9,7 +9,7 @@ import torch
 from enn_book.studies import shipped_first
 from enn_book.studies.study import Outcome, Record, Records, Study
 from enn_book.studies.training import BOTH_SEEDS
-from enn_book.style import Table, number, table
+from enn_book.style import Table, number, spread, table
 from enn_lib.argon import ARGON
 from enn_lib.dynamics import Trajectory, paper_initial_conditions, rmsd_energy, rmsd_positions, simulate
 from enn_lib.evaluation import DYNAMICS_STEPS, force_fields
@@ -60,7 +60,7 @@ def at_step(record: Record, column: str, step: int = DYNAMICS_STEPS[-1]) -> list
 
 def middle(values: Sequence[float]) -> str:
     """The median of some values and their range, as 0.23 (0.18 to 0.26)."""
-    return f"{number(median(values))} ({number(min(values))} to {number(max(values))})"
+    return f"{number(median(values))} ({spread(values)})"
 
 
 def summary(records: Records) -> Table:

@@ -13,10 +13,10 @@ from enn_book.studies.tail.study import (
     WORST_COLUMNS,
     ManySets,
     Tail,
+    distribution,
     mean_squares,
     pooled,
     run_tail,
-    spread,
 )
 from enn_lib.argon import ARGON, generate_data, relative_vectors, sample_positions
 from enn_lib.evaluation import force_fields, predict, rmsd
@@ -33,7 +33,7 @@ def rows(record, kind="", **where):
 
 def test_quantiles_and_share_are_those_of_numpy():
     squares = normal(500).square()
-    found, _, _, *quantiles, share = spread(squares, 10, generator())
+    found, _, _, *quantiles, share = distribution(squares, 10, generator())
     errors = np.sqrt(squares.numpy())
     np.testing.assert_allclose(quantiles, np.quantile(errors, [0.5, 0.9, 0.99, 0.999, 1]))
     assert found == pytest.approx((errors**2).mean() ** 0.5)
@@ -43,7 +43,7 @@ def test_quantiles_and_share_are_those_of_numpy():
 def test_the_interval_is_that_of_the_mean_s_standard_error_where_the_errors_are_tame():
     """Of 2,000 uniform squares the mean is normal, to a good approximation."""
     squares = torch.rand(2000, generator=generator(), dtype=torch.float64)
-    _, low, high, *_ = spread(squares, 2000, generator())
+    _, low, high, *_ = distribution(squares, 2000, generator())
     half = 1.96 * squares.std() / len(squares) ** 0.5
     wanted = [(squares.mean() + sign * half).sqrt().item() for sign in (-1, 1)]
     assert [low, high] == pytest.approx(wanted, rel=0.002)
@@ -73,7 +73,7 @@ def test_many_sets_are_measured_as_one_is_and_keep_the_places_of_the_worst(small
     for seed, row in zip((3, 4), table[1], strict=True):
         positions = sample_positions(50, seed=seed)
         squares = mean_squares(predict(run.force_field, positions), ARGON.forces(positions))
-        _, _, _, *quantiles, share = spread(squares, 2, generator())
+        _, _, _, *quantiles, share = distribution(squares, 2, generator())
         assert row == pytest.approx([seed, squares.mean().sqrt().item(), *quantiles, share])
         every += [(square.sqrt().item(), seed, place) for place, square in enumerate(squares)]
     columns, found = outcome.tables["worst"]
