@@ -71,42 +71,6 @@ def net_torque(positions: Tensor, forces: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class StaticDiagnosis:
-    """What single configurations show. Each number would be 0 for the analytic forces.
-
-    Attributes:
-        share_median: antisymmetric share of the Jacobian of one configuration, the median of all.
-        share_together: the same of all Jacobians together, :math:`\\|J - J^T\\| / (2 \\|J\\|)` with sums over
-            configurations in the norms; close pairs rule it.
-        net_force: root mean square over configurations, eV/Å.
-        net_torque: the same, eV.
-    """
-
-    share_median: float
-    share_together: float
-    net_force: float
-    net_torque: float
-
-
-def diagnose(force_field: ForceField, positions: Tensor) -> StaticDiagnosis:
-    """Diagnose a force field on configurations ``(N, atoms, 3)`` in Å, float64.
-
-    It takes 6 atoms + 1 evaluations of the forces for each.
-
-    Raises:
-        TypeError: if the positions are not float64, which differences need.
-    """
-    jacobian = force_jacobian(force_field, positions)
-    forces = force_field.forces(positions)
-    return StaticDiagnosis(
-        share_median=antisymmetric_share(jacobian).median().item(),
-        share_together=((jacobian - jacobian.mT).norm() / (2 * jacobian.norm())).item(),
-        net_force=net_force(forces).square().mean().sqrt().item(),
-        net_torque=net_torque(positions, forces).square().mean().sqrt().item(),
-    )
-
-
-@dataclass(frozen=True)
 class TrainingRange:
     """Between which distances a network was trained: outside it extrapolates.
 
