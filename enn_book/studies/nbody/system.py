@@ -4,7 +4,7 @@ r"""Five charged particles in empty space, integrated as in the published simula
 
 with every component of a force limited to `MAX_FORCE` in size. The limit is reached when two particles
 come closer than about 0.1. It acts component by component, so it knows the axes: a trajectory on which it
-was ever active is not turned with its start.
+was ever active is not turned with its start. A round limit, on the length of a force, turns with it.
 """
 
 import torch
@@ -17,19 +17,22 @@ MAX_FORCE = 0.1 / DT
 """What no component of a force exceeds."""
 
 
-def coulomb_forces(positions: Tensor, charges: Tensor, max_force: float | None = MAX_FORCE) -> Tensor:
+def coulomb_forces(
+    positions: Tensor, charges: Tensor, max_force: float | None = MAX_FORCE, *, is_round: bool = False
+) -> Tensor:
     """The forces on all particles, of the shape and dtype of `positions`.
 
     Args:
         positions: ``(..., N, 3)``.
         charges: ``(..., N)``.
         max_force: the limit of a component; None for the law without limit.
+        is_round: whether the limit is that of a force's length, which knows no axes.
 
     Raises:
         ValueError: if the shapes do not fit.
     """
     _check(positions, charges)
-    law = _Law(charges, max_force)
+    law = _Law(charges, max_force, is_round)
     return _outside(law(_inside(positions)), positions.shape)
 
 
@@ -58,6 +61,7 @@ def simulate(
     every: int | None = None,
     dt: float = DT,
     max_force: float | None = MAX_FORCE,
+    is_round: bool = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Follow all systems at once, by the published integrator.
 
@@ -76,6 +80,7 @@ def simulate(
         every: keep a frame after so many steps, which divides `steps`; only the last if not given.
         dt: time of one step.
         max_force: as in `coulomb_forces`.
+        is_round: as in `coulomb_forces`.
 
     Returns:
         Positions and velocities of the frames, ``(frames, ..., N, 3)``; the start is none of them.
@@ -89,7 +94,7 @@ def simulate(
         raise ValueError(
             f"steps, every: got {steps}, {every}, wanted positive numbers, a multiple and its divisor"
         )
-    law = _Law(charges, max_force)
+    law = _Law(charges, max_force, is_round)
     x, v = _inside(positions), _inside(velocities)
     frames = []
     for step in range(1, steps + 1):
@@ -103,7 +108,7 @@ def simulate(
 class _Law:
     """The force in the layout ``(N, 3, systems)``, in which every operation runs over contiguous systems."""
 
-    def __init__(self, charges: Tensor, max_force: float | None):
+    def __init__(self, charges: Tensor, max_force: float | None, is_round: bool):
         n = charges.shape[-1]
         flat = charges.reshape(-1, n)
         self.i, self.j = _pairs(n)
@@ -112,14 +117,19 @@ class _Law:
         self.signs = torch.zeros(n, len(self.i), dtype=charges.dtype)
         self.signs[self.i, torch.arange(len(self.i))] = 1
         self.signs[self.j, torch.arange(len(self.i))] = -1
-        self.max_force = max_force
+        self.max_force, self.is_round = max_force, is_round
 
     def __call__(self, x: Tensor) -> Tensor:
         d = x[self.i] - x[self.j]
         squared = (d * d).sum(dim=1)
         d *= (self.product / (squared * squared.sqrt())).unsqueeze(1)
         force = (self.signs @ d.flatten(1)).view_as(x)
-        return force if self.max_force is None else force.clamp_(-self.max_force, self.max_force)
+        if self.max_force is None:
+            return force
+        if self.is_round:
+            length = torch.linalg.vector_norm(force, dim=1, keepdim=True)
+            return force.mul_((self.max_force / length).clamp_(max=1))
+        return force.clamp_(-self.max_force, self.max_force)
 
 
 def _inside(x: Tensor) -> Tensor:

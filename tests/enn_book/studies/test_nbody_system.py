@@ -19,7 +19,7 @@ from enn_book.studies.nbody.data import (
 from enn_book.studies.nbody.study import ACTIONS, PUBLISHED
 from enn_book.studies.nbody.system import DT, MAX_FORCE, coulomb_forces, energy, simulate
 from enn_lib.argon import smallest_distance
-from enn_lib.groups import assert_equivariant
+from enn_lib.groups import assert_equivariant, random_unitary
 
 FEW = 40
 
@@ -121,6 +121,30 @@ def test_the_limit_of_a_component_does_not_turn():
     q = torch.ones(2, dtype=torch.float64)
     with pytest.raises(AssertionError, match="not equivariant"):
         assert_equivariant(lambda x: coulomb_forces(x, q), near, group="O", action="rows")
+
+
+def test_a_round_limit_turns_with_the_particles():
+    """It shortens a force, keeps its direction, and leaves a short one alone."""
+    near = torch.tensor([[0.0, 0, 0], [0.03, 0.01, 0], [2, 1, 0]], dtype=torch.float64)
+    q = torch.ones(3, dtype=torch.float64)
+    free, rounded = coulomb_forces(near, q, None), coulomb_forces(near, q, is_round=True)
+    torch.testing.assert_close(rounded[:2].norm(dim=-1), torch.full((2,), MAX_FORCE, dtype=torch.float64))
+    torch.testing.assert_close(rounded[:2] * free[:2].norm(dim=-1, keepdim=True), free[:2] * MAX_FORCE)
+    torch.testing.assert_close(rounded[2], free[2])
+    assert_equivariant(lambda x: coulomb_forces(x, q, is_round=True), near, group="O", action="rows")
+
+
+def test_a_simulation_with_a_round_limit_turns_with_its_start_where_a_box_does_not(hundred):
+    """On the systems of the test part in which the limit decides."""
+    some = hundred[load_floor()[:100] > 1e-10]
+    generator = torch.Generator().manual_seed(0)
+    turn = random_unitary(3, group="O", dtype=torch.float64, generator=generator)
+    x, v = some.positions, some.velocities
+    for is_round in (True, False):
+        (one,), _ = simulate(x, v, some.charges, 1000, is_round=is_round)
+        (two,), _ = simulate(x @ turn.mT, v @ turn.mT, some.charges, 1000, is_round=is_round)
+        apart = (two @ turn - one).square().mean()
+        assert apart < 1e-9 if is_round else apart > 1e-3
 
 
 def test_a_change_of_all_signs_changes_nothing(calm):
