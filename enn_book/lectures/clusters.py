@@ -56,14 +56,14 @@ def perturbed(positions: Tensor, amplitude: float, seed: int) -> Tensor:
 
 
 class FIREInParts(FIRE):
-    """`FIRE` on one tensor, with the choices that its orders bundle made one by one.
+    """`FIRE` with the choices that its orders bundle made one by one.
 
     All three off is ``order="appendix"``; velocity first alone is ``"semi_implicit"``; all three on is
     ``"ase"``. What is early comes before the push and uses the force at the present place; what is late comes
     after the move and uses the force from before it.
 
     Args:
-        params: one real parameter.
+        params: real parameters.
         velocity_first: whether Step 4 updates v before it moves x.
         early_brake: whether P, N, the time step and the stop (Steps 5, 7 and 8) come before the push.
         early_mixing: whether the mixing (Step 6) comes before the push.
@@ -88,33 +88,33 @@ class FIREInParts(FIRE):
         """Do one turn with one gradient, as `FIRE.step` does."""
         loss = torch.enable_grad()(closure)()
         group = self.param_groups[0]
-        (x,) = group["params"]
-        is_first = not self.state[x]
-        v = self.state[x].setdefault("velocity", torch.zeros_like(x))
-        force = -x.grad
+        places = group["params"]
+        is_first = not self.state
+        velocities = [self.state[x].setdefault("velocity", torch.zeros_like(x)) for x in places]
+        forces = [-x.grad for x in places]
         for is_early in (True, False):
             if is_early and is_first:
                 continue  # as ASE: at rest there is nothing to look at
             if not is_early:
-                before = v.clone()
-                v.add_(force, alpha=group["dt"] / group["mass"])
-                x.add_(v if self.velocity_first else before, alpha=group["dt"])
-            power = (force * v).sum().item()
+                before = [v.clone() for v in velocities]
+                torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
+                torch._foreach_add_(places, velocities if self.velocity_first else before, alpha=group["dt"])
+            power = self._power(forces, velocities)
             if self.early["mixing"] == is_early:
-                self._mix(group, [force], [v])
+                self._mix(group, forces, velocities)
             if self.early["brake"] == is_early:
-                self._brake(group, v, power, n_compared=group["n_positive"] + (not is_early))
+                self._brake(group, velocities, power, n_compared=group["n_positive"] + (not is_early))
         return loss
 
     @staticmethod
-    def _brake(group: dict, velocity: Tensor, power: float, n_compared: int) -> None:
+    def _brake(group: dict, velocities: list[Tensor], power: float, n_compared: int) -> None:
         """Steps 7 and 8; ASE compares N before it is raised."""
         group["power"] = power
         group["n_positive"] += 1
         if power <= 0:
             group["dt"] = max(group["dt"] * group["f_dec"], group["dt_min"])
             group["alpha"], group["n_positive"] = group["alpha_start"], 0
-            velocity.zero_()
+            torch._foreach_zero_(velocities)
         elif n_compared > group["n_min"]:
             group["dt"] = min(group["dt"] * group["f_inc"], group["lr"])
             group["alpha"] *= group["f_alpha"]

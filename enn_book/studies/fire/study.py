@@ -11,6 +11,7 @@ from statistics import median
 
 import torch
 
+from enn_book.lectures.clusters import FIREInParts
 from enn_book.lectures.expressiveness import smallest_hidden_norms
 from enn_book.paper.claims import largest_rise
 from enn_book.studies.study import Outcome, Record, Records, Study
@@ -34,11 +35,14 @@ class WholeBatch(Config):
         momentum: of torch's ``SGD``, Nesterov's if it is above zero, in place of `optimiser`.
         stops: the steps in which FIRE stops, whatever the sign of P; None to go by the sign.
         alpha: with which FIRE mixes at first and after a stop.
+        early: which of "brake" and "mixing" come before the push, where the velocity moves first; None to
+            follow `fire_order`.
     """
 
     momentum: float | None = None
     stops: tuple[int, ...] | None = None
     alpha: float = 0.1
+    early: tuple[str, ...] | None = None
 
 
 BASE = WholeBatch(
@@ -66,7 +70,12 @@ METHODS: dict[str, dict] = {
 ORDERS = tuple(METHODS)[:5]
 """The methods that are FIRE."""
 
-FIRST_RATE = dict.fromkeys(ORDERS, 0.01) | {"gradient-descent": 0.1, "nesterov": 0.1, "adam": 0.01}
+PARTS: dict[str, dict] = {
+    f"{part}-early": METHODS["velocity-first"] | {"early": (part,)} for part in ("brake", "mixing")
+}
+"""The two ways from velocity first to the order of ASE, which brakes early and mixes early."""
+
+FIRST_RATE = dict.fromkeys((*ORDERS, *PARTS), 0.01) | {"gradient-descent": 0.1, "nesterov": 0.1, "adam": 0.01}
 """The rate tried first; of FIRE it is the largest time step as the paper prints it."""
 
 GRID = 12**0.5
@@ -75,7 +84,7 @@ GRID = 12**0.5
 SOFTENING = 0.3
 """Of the unit vectors, in the records whose names begin with ``soft-``."""
 
-SOFTENED = ("velocity-first", "ase", "fire2", "abc", "nesterov", "adam")
+SOFTENED = ("velocity-first", "ase", "fire2", "abc", "gradient-descent", "nesterov", "adam")
 """The methods that train a softened network, too."""
 
 ALPHA = 0.25
@@ -101,7 +110,7 @@ def method_config(method: str, k: int = 0, seed: int = 0, **changes) -> WholeBat
     """The configuration of a method; `seed` is that of the network and, shifted by 2208, of the data.
 
     Args:
-        method: one of `METHODS`.
+        method: one of `METHODS` or `PARTS`.
         k: of its `rate`; FIRE's first time step is a tenth of it.
         seed: at least 0.
         changes: settings to change beside, such as ``iterations``.
@@ -109,11 +118,13 @@ def method_config(method: str, k: int = 0, seed: int = 0, **changes) -> WholeBat
     Raises:
         ValueError: if there is no such method.
     """
-    if method not in METHODS:
-        raise ValueError(f"method: got {method!r}, wanted one of {', '.join(METHODS)}")
-    value = rate(method, k)
-    speed = {"fire_dt": value / 10, "fire_dt_max": value} if method in ORDERS else {"learning_rate": value}
-    return replace(BASE, seed=seed, data_seed=2208 + seed, **{**METHODS[method], **speed, **changes})
+    known = METHODS | PARTS
+    if method not in known:
+        raise ValueError(f"method: got {method!r}, wanted one of {', '.join(known)}")
+    value, settings = rate(method, k), known[method]
+    is_fire = "fire_order" in settings
+    speed = {"fire_dt": value / 10, "fire_dt_max": value} if is_fire else {"learning_rate": value}
+    return replace(BASE, seed=seed, data_seed=2208 + seed, **{**settings, **speed, **changes})
 
 
 def record_name(method: str, k: int = 0, seed: int = 0, *, prefix: str = "", suffix: str = "") -> str:
@@ -144,6 +155,11 @@ def start(config: WholeBatch, data: ArgonData) -> Trainer:
     elif config.stops is not None:
         trainer.optimiser = WithStops(
             weights, config.stops, dt=config.fire_dt, dt_max=config.fire_dt_max, order=config.fire_order
+        )
+    elif config.early is not None:
+        parts = {f"early_{part}": True for part in config.early}
+        trainer.optimiser = FIREInParts(
+            weights, velocity_first=True, dt=config.fire_dt, dt_max=config.fire_dt_max, **parts
         )
     if config.optimiser == "fire":
         group = trainer.optimiser.param_groups[0]
@@ -208,7 +224,7 @@ def shown_steps(records: Records, method: str) -> list[int]:
 
 
 def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
-    """The trials of all rates on seed 0; other seeds, another rounding; softened; stops; alpha; all data."""
+    """The trials of all rates on seed 0; other seeds, another rounding; softened; stops; parts; all data."""
     soft, again = {"softening": SOFTENING}, {"chunk_size": 250}
     planned = {record_name(m, k): method_config(m, k) for m in METHODS for k in best_step(records, m)[0]}
     for seed in range(3):
@@ -231,6 +247,9 @@ def plan(records: Records, length: float | None) -> dict[str, WholeBatch]:
                 planned[record_name(m, k, seed, prefix="soft-")] = method_config(m, k, seed, **soft)
                 if m not in ORDERS and seed == 0:
                     planned[record_name(m, k - 1, prefix="soft-")] = method_config(m, k - 1, **soft)
+        for m in PARTS:
+            planned[record_name(m, seed=seed)] = method_config(m, seed=seed)
+            planned[record_name(m, seed=seed, prefix="soft-")] = method_config(m, seed=seed, **soft)
         for m in EARLY:
             name = record_name(m, seed=seed, prefix="soft-alpha-")
             planned[name] = method_config(m, seed=seed, alpha=ALPHA, **soft)

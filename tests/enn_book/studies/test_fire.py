@@ -1,6 +1,7 @@
 """The study of FIRE on whole batches: that it comes out again, and that it shows what is said of it."""
 
 import math
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -293,3 +294,30 @@ def test_ends_and_rises_are_dots_in_the_row_of_their_method_and_the_pale_ones_co
 def test_more_methods_than_can_be_told_apart_are_refused():
     with pytest.raises(ValueError, match="methods: got 7 courses, wanted 1 to 6"):
         plot_courses({name: [([1], [1.0])] for name in "abcdefg"}, ylabel="loss")
+
+
+def test_with_brake_and_mixing_early_the_parts_train_as_the_order_of_ase_does():
+    whole = method_config("ase", 1, **SMALL)
+    parts = method_config("velocity-first", 1, early=("brake", "mixing"), **SMALL)
+    late = method_config("velocity-first", 1, early=(), **SMALL)
+    for one, other in ((parts, whole), (late, replace(late, early=None))):
+        assert descend(one).weights["losses"].equal(descend(other).weights["losses"])
+
+
+def test_early_mixing_carries_the_descent_and_an_early_brake_freezes_the_literal_network():
+    ends, rises, stops = (
+        {
+            name: [record[key] for record in group.values()]
+            for name, group in grouped(load("fire")).items()
+            if re.fullmatch("(soft-)?(brake-early|mixing-early|velocity-first|ase).0.01", name)
+        }
+        for key in ("end", "rise", "stops")
+    )
+    assert min(ends["brake-early.0.01"]) > 0.8
+    assert max(ends["mixing-early.0.01"]) < 7e-4 < min(ends["velocity-first.0.01"]) / 5
+    assert 0.2 < min(rises["mixing-early.0.01"]) < max(rises["mixing-early.0.01"]) < 1.4
+    assert min(ends["soft-brake-early.0.01"]) > 0.4 < min(ends["soft-velocity-first.0.01"])
+    assert max(ends["soft-mixing-early.0.01"]) < 0.003
+    assert max(ends["soft-ase.0.01"]) < 0.003
+    assert max(rises["soft-mixing-early.0.01"] + rises["soft-brake-early.0.01"]) < 0.005
+    assert max(len(found) for found in stops["soft-mixing-early.0.01"]) == 3
