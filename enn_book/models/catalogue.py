@@ -46,12 +46,12 @@ class Peer:
 
 
 PEERS: dict[str, Peer] = {
-    "enn": Peer("ENN", RelativeENN, "TO"),
-    "enn-s4": Peer("ENN over S4", RelativeENN, "TOS", "relabel", True),
+    "enn": Peer("plain ENN", RelativeENN, "TO"),
+    "enn-s4": Peer("plain ENN over S4", RelativeENN, "TOS", "relabel", True),
     "enn-softened-s4": Peer(
-        "ENN, softened, over S4", lambda: RelativeENN(a=1.0, softening=0.3), "TOS", "relabel", True
+        "plain ENN, softened, over S4", lambda: RelativeENN(a=1.0, softening=0.3), "TOS", "relabel", True
     ),
-    "enn-graph": Peer("ENN, graph layer", GraphENN, "TOS"),
+    "enn-graph": Peer("graph ENN", GraphENN, "TOS"),
     "perceptron": Peer("perceptron", Perceptron, "T"),
     "perceptron-rotated": Peer("perceptron, rotated data", Perceptron, "T", "rotate"),
     "frames": Peer("perceptron in frames", FrameAverage, "TO"),
@@ -60,7 +60,7 @@ PEERS: dict[str, Peer] = {
     "painn": Peer("PaiNN-like", PaiNN, "TOS"),
     "tensor-products": Peer("tensor products", TensorProducts, "TOS", extra="e3nn"),
     "scalars": Peer("invariant scalars", InvariantScalars, "TO"),
-    "pair-radial": Peer("pair-radial (ceiling)", PairRadial, "TOS"),
+    "pair-radial": Peer("pair-radial", PairRadial, "TOS"),
 }
 """The models by name. All have about as many parameters as the paper's network, 52,000."""
 

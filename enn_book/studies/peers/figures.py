@@ -14,7 +14,6 @@ from enn_book.style import (
     ANALYTIC,
     BLACK,
     BLUE,
-    GREEN,
     ORANGE,
     PURPLE,
     REMARK,
@@ -28,13 +27,13 @@ LOOKS: dict[str, tuple] = {
     "frames": (PURPLE, "v", ":"),
     "enn": (VERMILION, "o", "-"),
     "tensor-products": (BLACK, "D", (0, (5, 1))),
-    "enn-graph": (GREEN, "^", "-."),
+    "enn-graph": (VERMILION, "^", "-."),
     "egnn": (BLUE, "s", "--"),
     "perceptron": ("0.5", "P", (0, (3, 1, 1, 1))),
     "perceptron-rotated": (SKY, "X", "-."),
     "least squares": (ORANGE, "*", "-"),
 }
-"""Colour, marker and dash, the same in all figures."""
+"""Colour, marker and dash, the same in all figures; the two ENNs have one hue."""
 
 SQUARE = 2.2 * torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, -1, 0], [-1, 1, 0]], dtype=torch.float64)
 """Four atoms in a square, Å; two of its principal axes are equally long."""
@@ -45,39 +44,49 @@ def plot_times(
 ) -> Figure:
     """Test error against training time: the means, the seeds, and the name of each model.
 
+    Times are columns, not an axis: least squares needs hardly any, and nothing is known between the others.
+
     Args:
         study: the records by model and seconds.
         zero: the error of predicting no force, eV/Å.
-        fits: the error (eV/Å) of what is no network, a level, by its name.
+        fits: the error (eV/Å) of what is no network, by its name, after a hundredth of a second.
     """
-    figure, axis = new_figure(width=4.8, height=4.7)
+    figure, axis = new_figure(width=4.8, height=4.9)
     axis.grid(visible=False)
     shortest = {model: 1000 * mean_error(times[min(times)]) for model, times in study.items()}
+    columns = {t: k + 1 for k, t in enumerate(sorted({t for times in study.values() for t in times}))}
     free = 0.0
-    for model in sorted(study, key=shortest.__getitem__):
+    order = sorted(study, key=shortest.__getitem__)
+    for place, model in enumerate(order):
         times = study[model]
         color, marker, dash = LOOKS[model]
+        aside = 0.08 * (place - (len(order) - 1) / 2)
         middle = [1000 * mean_error(found) for found in times.values()]
-        axis.plot(list(times), middle, color=color, linestyle=dash)
+        axis.plot([columns[t] + aside for t in times], middle, color=color, linestyle=dash)
         for seconds, found in times.items():
-            style = {"color": color, "markersize": 7, "markerfacecolor": "none", "linestyle": "none"}
-            axis.plot([seconds] * len(found), [1000 * e for e in errors(found)], marker, **style)
+            style = {"color": color, "markersize": 6, "markerfacecolor": "none", "linestyle": "none"}
+            beside = [
+                columns[seconds] + aside + 0.025 * (k - (len(found) - 1) / 2) for k in range(len(found))
+            ]
+            axis.plot(beside, [1000 * e for e in errors(found)], marker, **style)
         height = max(shortest[model], free)  # above the name below
         free = 1.7 * height
-        axis.text(0.85 * min(times), height, PEERS[model].title, ha="right", va="center", color=color)
+        axis.text(0.7, height, PEERS[model].title, ha="right", va="center", color=color)
+    color, marker, _ = LOOKS["least squares"]
     for name, error in fits.items():
-        axis.axhline(1000 * error, color=LOOKS["least squares"][0], linewidth=2)
-        axis.text(7.5, 1150 * error, name, va="bottom")
+        axis.axhline(1000 * error, color=color, linewidth=1.2, linestyle=":")
+        axis.plot([0], [1000 * error], marker, color=color, markersize=13, linestyle="none")
+        axis.text(-0.6, 1300 * error, name.replace(", ", ",\n"), va="bottom")
     axis.axhline(1000 * zero, **REMARK)
-    axis.text(7.5, 900 * zero, "no force at all", va="top", color="0.35")
-    axis.set(xscale="log", yscale="log", xlim=(7, 150))
-    axis.set(xticks=(30, 120), xticklabels=("30 s", "2 min"))
+    axis.text(-0.6, 900 * zero, "no force at all", va="top", color="0.35")
+    said = ["0.01 s", *(f"{t:g} s" if t < 60 else f"{t / 60:g} min" for t in columns)]
+    axis.set(yscale="log", xlim=(-0.65, len(columns) + 0.3), xticks=range(len(said)), xticklabels=said)
     axis.minorticks_off()
     axis.set(xlabel="training time on one core", ylabel="test error (meV/Å)")
     return figure
 
 
-def plot_law(r: Tensor, fitted: Tensor, wanted: Tensor, closest: float) -> Figure:
+def plot_law(r: Tensor, fitted: Tensor, wanted: Tensor, closest: float, cutoff: float) -> Figure:
     """A force between two atoms at their distance, fitted and true, and how far these lie apart.
 
     Args:
@@ -85,6 +94,7 @@ def plot_law(r: Tensor, fitted: Tensor, wanted: Tensor, closest: float) -> Figur
         fitted: the force towards the other atom, eV/Å, ``(N,)``.
         wanted: the true one.
         closest: the distance below which there are no data, Å.
+        cutoff: the distance from which on the fitted force is zero, Å; marked below.
     """
     figure, (law, apart) = new_figure(2, 1, width=4.8, height=4.3, sharex=True)
     color = LOOKS["least squares"][0]
@@ -97,6 +107,10 @@ def plot_law(r: Tensor, fitted: Tensor, wanted: Tensor, closest: float) -> Figur
     for axis in (law, apart):
         axis.axvspan(r.min().item(), closest, color="0.92", linewidth=0)
         axis.margins(x=0)
+    apart.axvline(cutoff, **REMARK)
+    apart.annotate(
+        "cutoff", (cutoff, 1), (-4, -4), ("data", "axes fraction"), "offset points", ha="right", va="top"
+    )
     law.text((r.min().item() + closest) / 2, -9, "no data", rotation=90, ha="center", va="center")
     return figure
 

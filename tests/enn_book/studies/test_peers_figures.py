@@ -19,12 +19,14 @@ def test_errors_over_time_have_a_line_of_means_a_mark_a_seed_and_a_name():
     study = {"enn": {30.0: runs(0.01, 0.03), 120.0: runs(0.01)}, "egnn": {30.0: runs(0.001)}}
     figure = plot_times(study, 0.13, {"a fit": 0.002})
     means, *seeds = lines(figure)[2:5]
-    assert means == [[30, 20], [120, 10]]
+    assert [y for _, y in means] == [20, 10]
     assert [[y for _, y in course] for course in seeds] == [[10, 30], [10]]
-    assert [[x for x, _ in course] for course in seeds] == [[30, 30], [120]], "all at their time"
+    assert [[round(x) for x, _ in course] for course in seeds] == [[1, 1], [2]], "all in their column"
+    assert seeds[0][0][0] < seeds[0][1][0], "side by side"
     said = [text.get_text() for text in figure.axes[0].texts]
-    assert said == ["EGNN", "ENN", "a fit", "no force at all"]
-    assert lines(figure)[-2:] == [[[0, 2], [1, 2]], [[0, 130], [1, 130]]]
+    assert said == ["EGNN", "plain ENN", "a fit", "no force at all"]
+    assert lines(figure)[-3:] == [[[0, 2], [1, 2]], [[0, 2]], [[0, 130], [1, 130]]]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.01 s", "30 s", "2 min"]
 
 
 def test_names_of_nearly_equal_errors_do_not_cover_each_other():
@@ -35,11 +37,12 @@ def test_names_of_nearly_equal_errors_do_not_cover_each_other():
 
 def test_a_fitted_law_lies_on_the_true_one_and_its_error_below():
     r = torch.tensor([2.0, 3.0, 4.0])
-    figure = plot_law(r, torch.tensor([-0.5, 0.0, 0.004]), torch.tensor([-1.0, 0.0, 0.005]), 2.8)
+    figure = plot_law(r, torch.tensor([-0.5, 0.0, 0.004]), torch.tensor([-1.0, 0.0, 0.005]), 2.8, 3.5)
     true, fitted = ([y for _, y in course] for course in lines(figure))
     assert (true, fitted) == (pytest.approx([-1000, 0, 5]), pytest.approx([-500, 0, 4]))
     assert [y for _, y in lines(figure, 1)[0]] == pytest.approx([500, 0, 1], abs=1e-3)
     (without_data,) = figure.axes[0].patches
+    assert lines(figure, 1)[1] == [[3.5, 0], [3.5, 1]], "the cutoff"
     assert (without_data.get_x(), without_data.get_width()) == (2, pytest.approx(0.8))
 
 
