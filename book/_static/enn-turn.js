@@ -49,7 +49,7 @@
     const panel = ENN.make("div");
     const readout = ENN.make("p", { class: "enn-readout" });
     const table = ENN.table(
-      "Lengths, meV/Å.", ["atom", "true", "network", "error"], atoms.map((a) => a + 1),
+      "Lengths of the forces and of their difference, meV/Å.", ["atom", "true", "network", "difference"], atoms.map((a) => a + 1),
     );
 
     const show = () => {
