@@ -7,24 +7,27 @@ from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
-from enn_book.style import BLUE, GREEN, VERMILION, line_styles, new_figure
+from enn_book.style import BLUE, VERMILION, line_styles, new_figure
 
 Course = tuple[Sequence[float], Sequence[float]]
 """Iterations, and a value at each of them."""
 
 
-def plot_courses(methods: Mapping[str, Sequence[Course]], *, ylabel: str) -> Figure:
+def plot_courses(
+    methods: Mapping[str, Sequence[Course]], *, ylabel: str, styles: Sequence[tuple] | None = None
+) -> Figure:
     """A value of some methods against the iteration on logarithmic axes, a thin line for each training.
 
     Args:
         methods: the courses of every method by its label, at most six; iteration 0 is left out.
         ylabel: the name of the value.
+        styles: a colour and a dash for every method, in place of the book's.
 
     Raises:
         ValueError: if there are more methods than can be told apart, or none.
     """
-    figure, axes = new_figure(width=5.6, height=4.2)
-    styles = line_styles(methods, "methods")
+    figure, axes = new_figure(width=4.9, height=4.2)
+    styles = styles or line_styles(methods, "methods")
     for (label, courses), (color, dash) in zip(methods.items(), styles, strict=True):
         for k, (iterations, values) in enumerate(courses):
             first = int(iterations[0] == 0)
@@ -36,15 +39,16 @@ def plot_courses(methods: Mapping[str, Sequence[Course]], *, ylabel: str) -> Fig
 
 
 def plot_panels(methods: Mapping[str, Sequence[Course]], *, ylabel: str = "training loss") -> Figure:
-    """A value of each of four methods in its own panel, on the same axes, a line for each of three seeds.
+    """A value of each of four methods in its own panel, on the same axes, a line for each training.
 
     Args:
-        methods: the courses of every method by its label.
+        methods: the courses of every method by its label; blue if that speaks of softened, or else orange.
         ylabel: the name of the value.
     """
-    figure, panels = new_figure(2, 2, width=5.6, height=4.8, sharex=True, sharey=True)
+    figure, panels = new_figure(2, 2, width=4.9, height=4.6, sharex=True, sharey=True)
     for panel, (label, courses) in zip(panels.flat, methods.items(), strict=True):
-        for (iterations, values), color in zip(courses, (BLUE, VERMILION, GREEN), strict=True):
+        color = BLUE if "softened" in label else VERMILION
+        for iterations, values in courses:
             panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.8)
         panel.set(yscale="log", title=label)
     for panel in panels[:, 0]:
@@ -62,12 +66,12 @@ def plot_ends(
 
     Args:
         methods: both numbers of the trainings of every method by its label, from the top.
-        pale: the same of other trainings of these methods, which are drawn as grey rings.
+        pale: the same of other trainings of these methods, which are drawn as orange rings.
     """
-    figure, panels = new_figure(1, 2, width=5.6, height=1.0 + 0.31 * len(methods), sharey=True)
+    figure, panels = new_figure(1, 2, width=5.0, height=1.0 + 0.31 * len(methods), sharey=True)
     for row, label in enumerate(methods):
         for found, style in (
-            (pale.get(label, ()), {"color": "0.6", "fillstyle": "none"}),
+            (pale.get(label, ()), {"color": VERMILION, "fillstyle": "none"}),
             (methods[label], {"color": BLUE, "alpha": 0.6}),
         ):
             for panel, values in zip(panels, zip(*found, strict=True), strict=False):
@@ -79,7 +83,8 @@ def plot_ends(
         (panels[1], "largest rise", ("1", "10", "100", "1000")),
     ):
         panel.set(xscale="log", xlabel=name)
-        panel.set_xticks([float(tick) for tick in ticks], ticks)
+        shown = [tick if k % 2 == 0 else "" for k, tick in enumerate(ticks)]
+        panel.set_xticks([float(tick) for tick in ticks], shown)
     return figure
 
 
