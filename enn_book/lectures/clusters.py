@@ -96,9 +96,11 @@ class FIREInParts(FIRE):
             if is_early and is_first:
                 continue  # as ASE: at rest there is nothing to look at
             if not is_early:
-                before = [v.clone() for v in velocities]
+                if not self.velocity_first:
+                    torch._foreach_add_(places, velocities, alpha=group["dt"])
                 torch._foreach_add_(velocities, forces, alpha=group["dt"] / group["mass"])
-                torch._foreach_add_(places, velocities if self.velocity_first else before, alpha=group["dt"])
+                if self.velocity_first:
+                    torch._foreach_add_(places, velocities, alpha=group["dt"])
             power = self._power(forces, velocities)
             if self.early["mixing"] == is_early:
                 self._mix(group, forces, velocities)

@@ -38,16 +38,18 @@ def plot_courses(
     return figure
 
 
-def plot_panels(methods: Mapping[str, Sequence[Course]], *, ylabel: str = "training loss") -> Figure:
+def plot_panels(
+    methods: Mapping[str, Sequence[Course]], *, colors: Sequence[str], ylabel: str = "training loss"
+) -> Figure:
     """A value of each of four methods in its own panel, on the same axes, a line for each training.
 
     Args:
-        methods: the courses of every method by its label; blue if that speaks of softened, or else orange.
+        methods: the courses of every method by its label.
+        colors: one for every method.
         ylabel: the name of the value.
     """
     figure, panels = new_figure(2, 2, width=4.9, height=4.6, sharex=True, sharey=True)
-    for panel, (label, courses) in zip(panels.flat, methods.items(), strict=True):
-        color = BLUE if "softened" in label else VERMILION
+    for panel, (label, courses), color in zip(panels.flat, methods.items(), colors, strict=True):
         for iterations, values in courses:
             panel.plot(iterations, values, color=color, linestyle="-", linewidth=0.8)
         panel.set(yscale="log", title=label)

@@ -127,7 +127,7 @@ class _Law:
         if self.max_force is None:
             return force
         if self.is_round:
-            length = torch.linalg.vector_norm(force, dim=1, keepdim=True)
+            length = (force * force).sum(dim=1, keepdim=True).sqrt()
             return force.mul_((self.max_force / length).clamp_(max=1))
         return force.clamp_(-self.max_force, self.max_force)
 

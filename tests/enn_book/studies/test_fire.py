@@ -271,11 +271,13 @@ def test_a_course_is_drawn_without_iteration_zero_and_named_once():
 
 def test_each_of_four_methods_has_a_panel_on_the_same_axes():
     course = (range(30), [1 / (k + 1) for k in range(30)])
-    panels = plot_panels({name: [course] * 3 for name in "abcd"}, ylabel="ratio").axes
+    colors = ["red", "red", "green", "blue"]
+    panels = plot_panels({name: [course] * 3 for name in "abcd"}, colors=colors, ylabel="ratio").axes
     assert [panel.get_ylabel() for panel in panels] == ["ratio", "", "ratio", ""]
     assert [panel.get_title() for panel in panels] == [*"abcd"]
     assert {panel.get_ylim() for panel in panels} == {panels[0].get_ylim()}
     assert all(list(line.get_xdata()) == list(range(30)) for panel in panels for line in panel.lines)
+    assert [{line.get_color() for line in panel.lines} for panel in panels] == [{c} for c in colors]
 
 
 def test_ends_and_rises_are_dots_in_the_row_of_their_method_and_the_pale_ones_come_first():
